@@ -46,7 +46,7 @@ typedef struct brim_heap_info {
   uint32_t flags; /* BRIM_HEAP_* */
   uint64_t pool_id[2];
   uint64_t size;      /* bytes */
-  uint64_t alignment; /* of buffers and of offsets in them, a power of two */
+  uint64_t alignment; /* of offsets in buffers, a power of two; mapped tensors that miss it are copied */
   uint64_t max_alloc; /* the largest buffer, bytes */
   uint64_t read_bandwidth, write_bandwidth; /* bytes/s; 0 where unknown */
 } brim_heap_info;
@@ -197,7 +197,7 @@ typedef struct brim_program_info {
   uint32_t struct_size;
   uint32_t numerics; /* BRIM_NUMERICS_* */
   const brim_graph *graph;
-  const uint32_t *nodes; /* which of the graph's nodes, in the order in which they may run */
+  const uint32_t *nodes; /* which of the graph's nodes, in the order in which they may run; no view nodes */
   uint32_t n_nodes, reserved0;
   const brim_bucket *bucket;
   const brim_step_layout *step;

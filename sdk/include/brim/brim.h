@@ -185,6 +185,7 @@ typedef struct brim_plan_request {
   uint32_t numerics; /* BRIM_NUMERICS_* */
   uint32_t load;     /* BRIM_LOAD_* */
   uint64_t outputs;  /* bit (1 << BRIM_OUTPUT_*) for each that rows may ask for; 0: logits */
+  uint64_t inputs;   /* bit (1 << BRIM_INPUT_EMBEDDING): rows may come as embeddings; tokens may always */
   const void *placements; /* brim_placement */
   uint32_t n_placements, placement_stride;
   const void *limits; /* brim_pool_limit: bytes that this model may take of a pool */

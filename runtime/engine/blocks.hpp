@@ -1,0 +1,35 @@
+// The block ids of one KV group: a free list and reference counts. Ids only; the bytes are the backends'.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace brim::engine {
+
+class BlockPool {
+ public:
+  explicit BlockPool(uint32_t n_blocks) : references_(n_blocks, 0) {
+    free_.reserve(n_blocks);
+    for (uint32_t b = n_blocks; b-- > 0;) free_.push_back(static_cast<int32_t>(b));
+  }
+
+  uint32_t n_free() const { return static_cast<uint32_t>(free_.size()); }
+  // A block with one reference; n_free() is not 0.
+  int32_t take() {
+    const int32_t block = free_.back();
+    free_.pop_back();
+    references_[block] = 1;
+    return block;
+  }
+  void share(int32_t block) { ++references_[block]; }
+  void release(int32_t block) {
+    if (--references_[block] == 0) free_.push_back(block);
+  }
+  bool shared(int32_t block) const { return references_[block] > 1; }
+
+ private:
+  std::vector<uint32_t> references_;
+  std::vector<int32_t> free_;
+};
+
+}  // namespace brim::engine

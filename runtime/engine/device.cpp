@@ -1,0 +1,72 @@
+#include <engine/device.hpp>
+
+namespace brim::engine {
+
+Device::Device(const topology::Device& device) : device_(device) {
+  brim_error error = empty_error();
+  check(api().queue_create(handle(), nullptr, &queue_, &error), error, "creating a queue");
+  const brim_status status = api().fence_create(handle(), 0, &fence_, &error);
+  if (status != BRIM_OK) api().queue_destroy(queue_);
+  check(status, error, "creating a fence");
+}
+
+Device::~Device() {
+  api().queue_destroy(queue_);
+  api().fence_destroy(fence_);
+}
+
+void Device::check(brim_status status, const brim_error& error, const char* doing) const {
+  if (status != BRIM_OK) brim::check(status, error, fmt::format("{}: {}", device_.name, doing));
+}
+
+Buffer Device::allocate(uint32_t heap, uint64_t bytes) {
+  if (bytes == 0) return Buffer(nullptr, {&api()});
+  brim_buffer* buffer = nullptr;
+  brim_error error = empty_error();
+  check(api().buffer_alloc(handle(), heap, bytes, &buffer, &error), error, "allocating memory");
+  allocated_ += bytes;
+  return Buffer(buffer, {&api()});
+}
+
+Buffer Device::import(const void* memory, uint64_t bytes) {
+  brim_buffer* buffer = nullptr;
+  brim_error error = empty_error();
+  check(api().buffer_import(handle(), const_cast<void*>(memory), bytes, 1, &buffer, &error), error,
+        "importing the mapped file");
+  return Buffer(buffer, {&api()});
+}
+
+void* Device::map(const Buffer& buffer) {
+  void* memory = nullptr;
+  brim_error error = empty_error();
+  check(api().buffer_map(buffer.get(), &memory, &error), error, "mapping a buffer");
+  return memory;
+}
+
+void Device::copy(brim_buffer* to, uint64_t to_offset, brim_buffer* from, uint64_t from_offset, uint64_t bytes) {
+  brim_error error = empty_error();
+  check(api().copy(queue_, to, to_offset, from, from_offset, bytes, &error), error, "copying");
+}
+
+Program Device::create(const brim_program_info& info) {
+  brim_program* program = nullptr;
+  brim_error error = empty_error();
+  check(api().program_create(handle(), &info, &program, &error), error, "compiling a program");
+  return Program(program, {&api()});
+}
+
+brim_status Device::run(brim_program* program, const brim_run& run) {
+  brim_error error = empty_error();
+  const brim_status status = api().program_run(program, queue_, &run, &error);
+  if (status != BRIM_CANCELLED) check(status, error, "running a step");
+  return status;
+}
+
+void Device::finish() {
+  brim_error error = empty_error();
+  ++submitted_;
+  check(api().queue_signal(queue_, fence_, submitted_, &error), error, "submitting a fence");
+  check(api().fence_wait(fence_, submitted_, UINT64_MAX, &error), error, "waiting for the device");
+}
+
+}  // namespace brim::engine

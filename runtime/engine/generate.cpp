@@ -1,0 +1,147 @@
+// brim_generate: prompt in, text out. Runs in the caller's thread; the steps run on the engine's, together with those of
+// other sessions.
+#include <algorithm>
+#include <chrono>
+#include <engine/session.hpp>
+#include <engine/stop_filter.hpp>
+#include <text/detokenizer.hpp>
+
+namespace brim::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+uint64_t since(Clock::time_point start) {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
+}
+
+}  // namespace
+
+void Session::generate(const brim_generate_info& info, const std::atomic<uint32_t>* cancel, Sampler* sampler,
+                       const text::Tokenizer& tokenizer, brim_generate_result* result) {
+  idle();
+  const negotiator::Request& r = engine_->plan().request;
+  const uint32_t n_vocab = engine_->plan().model->description->model.n_vocab;
+  if (!(r.outputs >> BRIM_OUTPUT_LOGITS & 1)) fail(BRIM_FAILED_PRECONDITION, "the plan has no logits among its outputs");
+  Local& local = at(info.sequence);
+  std::vector<int32_t> prompt;
+  if (local.pending != kNone) prompt.push_back(local.pending);
+  prompt.insert(prompt.end(), info.prompt, info.prompt + info.n_prompt);
+  if (prompt.empty()) {
+    fail(BRIM_INVALID_ARGUMENT, "the prompt is empty and nothing waits to be run; begin with a BOS token");
+  }
+  for (const int32_t token : prompt) {
+    if (token < 0 || static_cast<uint32_t>(token) >= n_vocab) {
+      fail(BRIM_INVALID_ARGUMENT, "token {} of the prompt is outside of the vocabulary of {}", token, n_vocab);
+    }
+  }
+  check_room(info.sequence, prompt.size());
+
+  // The space that begins a text is dropped only where no text stands before.
+  const std::vector<int32_t> before = tokens(info.sequence);
+  const auto special = [&](int32_t t) { return t >= 0 && tokenizer.is_special(t); };
+  text::DecodeOptions decode;
+  decode.text_start = std::all_of(before.begin(), before.end(), special) && std::all_of(prompt.begin(), prompt.end(), special);
+  text::Detokenizer detokenizer(tokenizer, decode);
+  std::vector<std::string> stops;
+  for (uint32_t i = 0; i < info.n_stops; ++i) stops.emplace_back(view(info.stops[i]));
+  StopFilter filter(std::move(stops));
+
+  brim_generate_result done{};
+  done.struct_size = sizeof(done);
+  done.n_prompt = prompt.size();
+  const auto start = Clock::now();
+
+  // The prompt, in pieces where the host wants to see progress.
+  const uint32_t before_prompt = length(info.sequence);
+  try {
+    const size_t piece = info.progress ? std::max<size_t>(r.n_batch, 1) : prompt.size();
+    for (size_t at_token = 0; at_token < prompt.size(); at_token += piece) {
+      const size_t n = std::min(piece, prompt.size() - at_token);
+      run_tokens(info.sequence, std::span(prompt).subspan(at_token, n), cancel);
+      if (info.progress) info.progress(info.user, BRIM_STAGE_PREFILL, at_token + n, prompt.size());
+    }
+  } catch (...) {
+    // As it was before the call.
+    engine_->with_sequences([&](Sequences& s) {
+      if (!s.has_recurrent() || before_prompt == 0) s.trim(static_cast<uint32_t>(local.id), before_prompt);
+    });
+    if (result) *result = done;
+    throw;
+  }
+  local.pending = kNone;
+  if (sampler) {
+    for (uint64_t i = 0; i < info.n_prompt; ++i) sampler->accept(info.prompt[i]);
+  }
+  done.prefill_ns = since(start);
+
+  std::vector<float> changed;
+  const auto pick = [&]() -> int32_t {
+    std::span<const float> logits = output(BRIM_OUTPUT_LOGITS, 0);
+    if (info.on_logits) {
+      changed.assign(logits.begin(), logits.end());
+      info.on_logits(info.user, changed.data(), n_vocab);
+      logits = changed;
+    }
+    if (info.choose) {
+      const int32_t token = info.choose(info.user, logits.data(), n_vocab);
+      if (token < 0 || static_cast<uint32_t>(token) >= n_vocab) {
+        fail(BRIM_INVALID_ARGUMENT, "the host's sampler chose token {}, outside of the vocabulary of {}", token, n_vocab);
+      }
+      if (sampler) sampler->accept(token);
+      return token;
+    }
+    if (sampler) return sampler->sample(logits);
+    return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  };
+  const auto give = [&](std::string_view text, int32_t token) {
+    return !info.on_text || info.on_text(info.user, str(text), token) == 0;
+  };
+
+  const uint64_t most = info.max_tokens ? info.max_tokens : UINT64_MAX;
+  Clock::time_point first_token = start;
+  const auto finish = [&](uint32_t stop) {
+    done.stop = stop;
+    if (done.n_generated > 1) done.decode_ns = since(first_token);
+    if (result) *result = done;
+  };
+  int32_t token = kNone;
+  try {
+    for (;;) {
+      token = pick();
+      local.pending = token;
+      ++done.n_generated;
+      if (done.n_generated == 1) {
+        done.first_token_ns = since(start);
+        first_token = Clock::now();
+      }
+      if (!info.ignore_end && tokenizer.is_end_of_generation(token)) {
+        done.stop = BRIM_STOP_END;
+        break;
+      }
+      const std::string_view text = filter.push(detokenizer.push(token));
+      if (!give(text, token)) return finish(BRIM_STOP_CALLBACK);
+      if (filter.stopped()) return finish(BRIM_STOP_STRING);
+      if (done.n_generated >= most) {
+        done.stop = BRIM_STOP_LENGTH;
+        break;
+      }
+      if (length(info.sequence) >= r.n_ctx) {
+        done.stop = BRIM_STOP_CONTEXT;
+        break;
+      }
+      run_tokens(info.sequence, {&token, 1}, cancel);
+      local.pending = kNone;
+    }
+  } catch (...) {
+    finish(0);
+    throw;
+  }
+  finish(done.stop);
+  // What the decoder and the filter still hold.
+  std::string rest(filter.push(detokenizer.flush()));
+  rest += filter.flush();
+  if (!rest.empty()) give(rest, token);
+}
+
+}  // namespace brim::engine

@@ -1,0 +1,204 @@
+#include <algorithm>
+#include <base/error.hpp>
+#include <engine/residency.hpp>
+
+namespace brim::engine {
+namespace {
+
+using negotiator::Residence;
+
+constexpr uint64_t kReadPiece = 8ull << 20;  // cancel and progress come between pieces
+
+std::byte* mapped(Device& device, const Buffer& buffer) {
+  return buffer ? static_cast<std::byte*>(device.map(buffer)) : nullptr;
+}
+
+void stop_if_cancelled(const LoadOptions& options) {
+  if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(BRIM_CANCELLED, "loading was cancelled");
+}
+
+}  // namespace
+
+Residency::Residency(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options) : plan_(std::move(plan)) {
+  plan_->model->file.check_unchanged();
+  allocate();
+  load_weights(options);
+  plan_->model->file.check_unchanged();
+}
+
+void Residency::allocate() {
+  devices_.resize(plan_->devices.size());
+  for (uint32_t i = 0; i < devices_.size(); ++i) {
+    const negotiator::DevicePlan& d = plan_->devices[i];
+    OnDevice& on = devices_[i];
+    on.device = std::make_unique<Device>(plan_->device(i));
+    Device& device = *on.device;
+    on.arena = device.allocate(d.local_heap, d.arena_bytes);
+    on.workspace = device.allocate(d.local_heap, d.workspace_bytes);
+    on.outputs = device.allocate(d.host_heap, d.outputs_bytes);
+    on.embedding = device.allocate(d.host_heap, d.embedding_bytes);
+    on.step = device.allocate(d.host_heap, d.step_bytes);
+    on.staging = device.allocate(d.host_heap, d.staging_bytes);
+    on.outputs_map = mapped(device, on.outputs);
+    on.embedding_map = mapped(device, on.embedding);
+    on.step_map = mapped(device, on.step);
+    on.staging_map = mapped(device, on.staging);
+    if (plan_->device(i).heaps[d.local_heap].info.flags & BRIM_HEAP_HOST_VISIBLE) {
+      on.arena_map = mapped(device, on.arena);
+    }
+  }
+
+  state_buffers_.resize(plan_->states.size());
+  for (uint32_t s = 0; s < plan_->states.size(); ++s) {
+    const negotiator::StatePlan& state = plan_->states[s];
+    OnDevice& on = devices_[state.device];
+    if (state.storage == s) state_buffers_[s] = on.device->allocate(plan_->devices[state.device].local_heap, state.bytes);
+    on.states.push_back({sizeof(brim_program_state), s, state.dtype, state.group, state.layout.layout_id,
+                         state_buffers_[state.storage].get(), 0, state.n_blocks, 0});
+  }
+
+  // Copied weights fill buffers of at most max_alloc, one behind the other.
+  weight_places_.resize(plan_->weights.size());
+  const model::ModelFile& file = plan_->model->file;
+  for (uint32_t i = 0; i < devices_.size(); ++i) {
+    OnDevice& on = devices_[i];
+    const uint32_t heap = plan_->devices[i].local_heap;
+    const uint64_t most = std::max<uint64_t>(plan_->device(i).heaps[heap].info.max_alloc, 1);
+    std::vector<uint32_t> run;
+    uint64_t run_bytes = 0;
+    const auto flush = [&] {
+      if (run.empty()) return;
+      Buffer buffer = on.device->allocate(heap, run_bytes);
+      uint64_t offset = 0;
+      for (const uint32_t w : run) {
+        weight_places_[w] = {buffer.get(), offset};
+        offset += plan_->weights[w].bytes;
+      }
+      on.weights.push_back(std::move(buffer));
+      run.clear();
+      run_bytes = 0;
+    };
+    for (uint32_t w = 0; w < plan_->weights.size(); ++w) {
+      const negotiator::WeightPlan& weight = plan_->weights[w];
+      if (weight.device != i) continue;
+      if (weight.residence == Residence::kMapped) {
+        if (on.files.empty()) {
+          for (size_t f = 0; f < file.file_count(); ++f) {
+            on.files.push_back(on.device->import(file.file(f).data(), file.file(f).size()));
+          }
+        }
+        const model::Tensor& tensor = *plan_->model->description->weights[weight.weight].tensor;
+        weight_places_[w] = {on.files[tensor.file].get(), tensor.offset};
+        continue;
+      }
+      if (run_bytes + weight.bytes > most) flush();
+      run.push_back(w);
+      run_bytes += weight.bytes;
+    }
+    flush();
+  }
+}
+
+void Residency::load_weights(const LoadOptions& options) {
+  const auto& weights = plan_->model->description->weights;
+  uint64_t total = 0, done = 0;
+  for (const negotiator::WeightPlan& w : plan_->weights) total += weights[w.weight].tensor->bytes;
+  for (uint32_t i = 0; i < plan_->weights.size(); ++i) {
+    stop_if_cancelled(options);
+    const model::Tensor& tensor = *weights[plan_->weights[i].weight].tensor;
+    if (plan_->weights[i].residence == Residence::kMapped) {
+      plan_->model->file.advise(tensor, os::Access::kWillNeed);
+      done += tensor.bytes;
+    } else {
+      copy_weight(i, options, &done, total);
+    }
+    if (options.progress) options.progress(BRIM_STAGE_READ, done, total);
+  }
+  for (OnDevice& on : devices_) on.device->finish();
+}
+
+// By pieces of whole rows, straight into the buffer where the host sees it, else through the staging buffer.
+void Residency::copy_weight(uint32_t index, const LoadOptions& options, uint64_t* done, uint64_t total) {
+  const negotiator::WeightPlan& w = plan_->weights[index];
+  const model::Tensor& tensor = *plan_->model->description->weights[w.weight].tensor;
+  const model::ModelFile& file = plan_->model->file;
+  OnDevice& on = devices_[w.device];
+  Device& device = *on.device;
+  const WeightPlace place = weight_places_[index];
+  const auto& heap = plan_->device(w.device).heaps[plan_->devices[w.device].local_heap].info;
+  const bool direct = w.residence == Residence::kCopied && (heap.flags & BRIM_HEAP_HOST_VISIBLE);
+  std::byte* host = on.staging_map;
+  if (direct) {
+    void* memory = nullptr;
+    brim_error error = empty_error();
+    device.check(device.api().buffer_map(place.buffer, &memory, &error), error, "mapping a buffer");
+    host = static_cast<std::byte*>(memory) + place.offset;
+  }
+
+  const uint64_t rows = tensor.shape.extents[0], row_bytes = tensor.bytes / rows;
+  const uint64_t most = direct ? kReadPiece : std::min(kReadPiece, plan_->devices[w.device].staging_bytes);
+  const uint64_t per_piece = std::max<uint64_t>(1, most / row_bytes);
+  for (uint64_t row = 0; row < rows; row += per_piece) {
+    stop_if_cancelled(options);
+    const uint64_t n = std::min(per_piece, rows - row), offset = row * row_bytes, bytes = n * row_bytes;
+    std::byte* to = direct ? host + offset : host;
+    file.read(tensor, offset, {to, static_cast<size_t>(bytes)});
+    if (w.residence == Residence::kPacked) {
+      brim_error error = empty_error();
+      device.check(device.api().pack(device.queue(), tensor.dtype, tensor.shape.extents.data(), tensor.shape.rank,
+                                     w.layout_id, row, n, on.staging.get(), 0, place.buffer, place.offset, &error),
+                   error, "packing a weight");
+      device.finish();
+    } else if (!direct) {
+      device.copy(place.buffer, place.offset + offset, on.staging.get(), 0, bytes);
+      device.finish();
+    }
+    *done += bytes;
+    if (options.progress) options.progress(w.residence == Residence::kPacked ? BRIM_STAGE_PACK : BRIM_STAGE_READ, *done, total);
+  }
+}
+
+const brim_program_state& Residency::state(uint32_t index) const {
+  const auto& states = devices_[plan_->states[index].device].states;
+  return *std::find_if(states.begin(), states.end(), [&](const brim_program_state& s) { return s.state == index; });
+}
+
+std::unique_ptr<graph::ProgramInfo> Residency::program_info(const negotiator::Variant& variant,
+                                                            const graph::Segment& segment,
+                                                            const graph::StepLayout& step) {
+  OnDevice& on = devices_[segment.device];
+  const graph::DeviceMemory& memory = variant.memory[segment.device];
+  auto info = std::make_unique<graph::ProgramInfo>(*variant.graph, segment, step, plan_->request.numerics,
+                                                   plan_->model->description->states, on.states);
+  for (const brim_value value : graph::touched(*variant.graph, segment)) {
+    const brim_value_desc& desc = variant.graph->value(value);
+    const uint64_t bytes = graph::value_bytes(desc, step.bucket());
+    switch (desc.kind) {
+      case BRIM_VALUE_INPUT:
+        info->bind(value, on.embedding.get(), 0, bytes);
+        break;
+      case BRIM_VALUE_OUTPUT:
+        info->bind(value, on.outputs.get(), memory.outputs.at(value).offset, bytes);
+        break;
+      case BRIM_VALUE_WEIGHT: {
+        const auto w = std::find_if(plan_->weights.begin(), plan_->weights.end(), [&](const auto& p) {
+          return p.weight == desc.role && p.device == segment.device;
+        });
+        const WeightPlace& place = weight_places_[static_cast<size_t>(w - plan_->weights.begin())];
+        if (w->residence == Residence::kPacked) {
+          info->bind(value, place.buffer, place.offset, w->bytes, w->layout_id);
+        } else {
+          info->bind_in_pieces(value, place.buffer, place.offset, bytes, desc.dim[0].k,
+                               plan_->device(segment.device).info.max_binding);
+        }
+        break;
+      }
+      default:
+        info->bind(value, on.arena.get(), memory.arena.at(value).offset, bytes);
+    }
+  }
+  if (on.workspace) info->bind(0, on.workspace.get(), 0, plan_->devices[segment.device].workspace_bytes);
+  return info;
+}
+
+}  // namespace brim::engine

@@ -1,0 +1,96 @@
+#include <algorithm>
+#include <engine/sequences.hpp>
+
+namespace brim::engine {
+
+Sequences::Sequences(const negotiator::Plan& plan) : groups_(plan.groups), table_(plan.request.n_seqs) {
+  for (const auto& g : groups_) pools_.emplace_back(g.n_blocks);
+  for (Sequence& s : table_) {
+    s.tokens.reserve(plan.request.n_ctx);
+    s.blocks.resize(groups_.size());
+    for (size_t g = 0; g < groups_.size(); ++g) s.blocks[g].reserve(groups_[g].max_blocks);
+  }
+  has_recurrent_ = std::any_of(plan.states.begin(), plan.states.end(),
+                               [](const auto& s) { return s.group == negotiator::kNoGroup; });
+}
+
+std::optional<uint32_t> Sequences::create() {
+  for (uint32_t id = 0; id < table_.size(); ++id) {
+    if (table_[id].alive) continue;
+    table_[id].alive = true;
+    table_[id].length = 0;
+    table_[id].slot = table_[id].safe_slot = 0;
+    ++n_alive_;
+    return id;
+  }
+  return std::nullopt;
+}
+
+std::optional<uint32_t> Sequences::fork(uint32_t from, uint32_t n) {
+  const auto id = create();
+  if (!id) return id;
+  Sequence& to = table_[*id];
+  to.length = n;
+  to.tokens.assign(table_[from].tokens.begin(), table_[from].tokens.begin() + n);
+  for (uint32_t g = 0; g < groups_.size(); ++g) {
+    const uint32_t blocks = (n + groups_[g].block_tokens - 1) / groups_[g].block_tokens;
+    for (uint32_t b = 0; b < blocks; ++b) {
+      to.blocks[g].push_back(table_[from].blocks[g][b]);
+      pools_[g].share(to.blocks[g].back());
+    }
+  }
+  return id;
+}
+
+void Sequences::trim(uint32_t id, uint32_t n) {
+  Sequence& s = table_[id];
+  s.length = std::min(s.length, n);
+  s.tokens.resize(s.length);
+  for (uint32_t g = 0; g < groups_.size(); ++g) {
+    const uint32_t keep = (n + groups_[g].block_tokens - 1) / groups_[g].block_tokens;
+    while (s.blocks[g].size() > keep) {
+      pools_[g].release(s.blocks[g].back());
+      s.blocks[g].pop_back();
+    }
+  }
+}
+
+void Sequences::remove(uint32_t id) {
+  trim(id, 0);
+  table_[id].alive = false;
+  --n_alive_;
+}
+
+bool Sequences::extend(uint32_t id, uint32_t n, std::vector<BlockCopy>* copies) {
+  Sequence& s = table_[id];
+  const auto blocks_wanted = [&](uint32_t g) {
+    return (s.length + n + groups_[g].block_tokens - 1) / groups_[g].block_tokens;
+  };
+  // The block that the next token goes into, if it is begun and somebody else reads it too.
+  const auto shared_block = [&](uint32_t g) -> int32_t* {
+    const uint32_t at = s.length / groups_[g].block_tokens;
+    return at < s.blocks[g].size() && pools_[g].shared(s.blocks[g][at]) ? &s.blocks[g][at] : nullptr;
+  };
+  for (uint32_t g = 0; g < groups_.size(); ++g) {
+    const size_t have = s.blocks[g].size();
+    const size_t fresh = blocks_wanted(g) > have ? blocks_wanted(g) - have : 0;
+    if (pools_[g].n_free() < fresh + (shared_block(g) ? 1 : 0)) return false;
+  }
+  for (uint32_t g = 0; g < groups_.size(); ++g) {
+    if (int32_t* block = shared_block(g)) {
+      const int32_t own = pools_[g].take();
+      copies->push_back({g, *block, own});
+      pools_[g].release(*block);
+      *block = own;
+    }
+    while (s.blocks[g].size() < blocks_wanted(g)) s.blocks[g].push_back(pools_[g].take());
+  }
+  return true;
+}
+
+int32_t Sequences::slot_of(uint32_t id, uint32_t group, uint32_t index) const {
+  const uint32_t tokens = groups_[group].block_tokens;
+  return table_[id].blocks[group][index / tokens] * static_cast<int32_t>(tokens) + static_cast<int32_t>(index % tokens);
+}
+
+}  // namespace brim::engine

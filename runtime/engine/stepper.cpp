@@ -1,0 +1,191 @@
+#include <algorithm>
+#include <base/error.hpp>
+#include <cstring>
+#include <engine/stepper.hpp>
+
+namespace brim::engine {
+
+Stepper::Stepper(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options)
+    : plan_(plan), residency_(std::move(plan), options) {
+  for (const negotiator::GroupPlan& g : plan_->groups) groups_.push_back(g.shape());
+  row_sequence_.reserve(plan_->request.n_batch);
+}
+
+Stepper::Compiled& Stepper::compiled(const negotiator::Variant& variant, const brim_bucket& bucket) {
+  const auto same = [&](const Compiled& c) {
+    return c.graph == variant.graph.get() && c.n_tokens == bucket.n_tokens && c.n_kv == bucket.n_kv;
+  };
+  const auto at = std::find_if(programs_.begin(), programs_.end(), same);
+  if (at != programs_.end()) {
+    programs_.splice(programs_.begin(), programs_, at);
+    return programs_.front();
+  }
+  if (programs_.size() >= negotiator::kProgramsKept) programs_.pop_back();
+  Compiled c{variant.graph.get(), bucket.n_tokens, bucket.n_kv,
+             std::make_unique<graph::StepLayout>(bucket, groups_), {}};
+  for (const graph::Segment& segment : variant.segments) {
+    const auto info = residency_.program_info(variant, segment, *c.layout);
+    c.programs.push_back(residency_.on(segment.device).device->create(info->view()));
+  }
+  programs_.push_front(std::move(c));
+  return programs_.front();
+}
+
+void Stepper::warm_up() {
+  for (const negotiator::Variant& v : plan_->variants) {
+    if (v.embeddings) continue;
+    const bool decode = v.phase == BRIM_PHASE_DECODE;
+    compiled(v, plan_->bucket(decode ? 1 : plan_->request.n_batch, 1));
+  }
+}
+
+void Stepper::compose(std::span<const StepRow> rows, const Sequences& sequences) {
+  const auto n = static_cast<uint32_t>(rows.size());
+  uint32_t n_seqs = 0, n_outputs = 0, n_kv = 0;
+  row_sequence_.clear();
+  for (uint32_t i = 0; i < n; ++i) {
+    if (i == 0 || rows[i].sequence != rows[i - 1].sequence) ++n_seqs;
+    row_sequence_.push_back(n_seqs - 1);
+    n_outputs += rows[i].wants_output;
+    n_kv = std::max(n_kv, rows[i].index + 1);
+  }
+  const bool decode = n_seqs == n;
+  variant_ = &plan_->variant(decode ? BRIM_PHASE_DECODE : BRIM_PHASE_PREFILL, rows[0].embedding != nullptr);
+  current_ = &compiled(*variant_, plan_->bucket(n, n_kv));
+
+  counts_ = {};
+  counts_.struct_size = sizeof(counts_);
+  counts_.n_tokens = n;
+  counts_.n_seqs = n_seqs;
+  counts_.n_outputs = n_outputs;
+  counts_.n_kv = n_kv;
+  const graph::StepLayout& layout = *current_->layout;
+  const brim_step_layout& at = layout.view();
+  const uint32_t components = layout.bucket().n_position;
+  const uint32_t width = plan_->model->description->model.width;
+  for (uint32_t d = 0; d < residency_.n_devices(); ++d) {
+    void* block = residency_.on(d).step_map;
+    if (d > 0) {
+      std::memcpy(block, residency_.on(0).step_map, layout.bytes());
+    } else {
+      layout.clear(block, counts_);
+      uint32_t output = 0;
+      for (uint32_t i = 0; i < n; ++i) {
+        const StepRow& row = rows[i];
+        const uint32_t s = row_sequence_[i];
+        graph::StepLayout::at(block, at.token)[i] = row.token;
+        std::copy_n(row.position.begin(), components, graph::StepLayout::at(block, at.position) + i * components);
+        graph::StepLayout::at(block, at.sequence)[i] = static_cast<int32_t>(s);
+        graph::StepLayout::at(block, at.adapter)[i] = row.adapter;
+        if (row.wants_output) graph::StepLayout::at(block, at.output_row)[output++] = static_cast<int32_t>(i);
+        const bool first = i == 0 || s != row_sequence_[i - 1];
+        if (first) graph::StepLayout::at(block, at.q_begin)[s] = static_cast<int32_t>(i);
+        for (uint32_t g = 0; g < sequences.n_groups(); ++g) {
+          const brim_group_layout& group = layout.groups()[g];
+          graph::StepLayout::at(block, group.kv_slot)[i] = sequences.slot_of(row.sequence, g, row.index);
+          graph::StepLayout::at(block, group.kv_len)[s] = static_cast<int32_t>(row.index + 1);
+          if (first) {
+            const auto& blocks = sequences[row.sequence].blocks[g];
+            std::copy(blocks.begin(), blocks.end(),
+                      graph::StepLayout::at(block, group.block_table) + uint64_t{s} * group.max_blocks);
+          }
+        }
+        if (first && sequences.has_recurrent()) {
+          const Sequence& sequence = sequences[row.sequence];
+          const auto slot = [&](uint32_t k) {
+            return static_cast<int32_t>(row.sequence * negotiator::kSlotsPerSequence + k);
+          };
+          graph::StepLayout::at(block, at.state_read)[s] = row.index == 0 ? -1 : slot(sequence.slot);
+          graph::StepLayout::at(block, at.state_write)[s] = slot(next_slot(sequence));
+        }
+      }
+      // Padding of output_row repeats the last.
+      int32_t* output_row = graph::StepLayout::at(block, at.output_row);
+      for (uint32_t i = output; i < layout.bucket().n_outputs; ++i) output_row[i] = output ? output_row[output - 1] : 0;
+    }
+    if (rows[0].embedding && residency_.on(d).embedding_map) {
+      auto* to = reinterpret_cast<float*>(residency_.on(d).embedding_map);
+      for (uint32_t i = 0; i < n; ++i) std::copy_n(rows[i].embedding, width, to + uint64_t{i} * width);
+    }
+  }
+}
+
+void Stepper::copy_blocks(std::span<const BlockCopy> copies) {
+  for (const BlockCopy& copy : copies) {
+    for (uint32_t s = 0; s < plan_->states.size(); ++s) {
+      const negotiator::StatePlan& state = plan_->states[s];
+      if (state.group != copy.group || state.storage != s) continue;
+      brim_buffer* buffer = residency_.state(s).buffer;
+      const uint64_t bytes = state.layout.block_bytes;
+      residency_.on(state.device)
+          .device->copy(buffer, bytes * static_cast<uint64_t>(copy.to), buffer,
+                        bytes * static_cast<uint64_t>(copy.from), bytes);
+    }
+  }
+}
+
+void Stepper::transfer(const negotiator::Variant& variant, const graph::Transfer& t, const brim_bucket& bucket) {
+  Residency::OnDevice& from = residency_.on(t.from);
+  Residency::OnDevice& to = residency_.on(t.to);
+  const brim_value_desc& desc = variant.graph->value(t.value);
+  const bool output = desc.kind == BRIM_VALUE_OUTPUT;
+  const auto place = [&](uint32_t device) {
+    const graph::DeviceMemory& m = variant.memory[device];
+    return (output ? m.outputs : m.arena).at(t.value).offset;
+  };
+  const uint64_t bytes = graph::value_bytes(desc, bucket);
+  std::byte* source = output ? from.outputs_map : from.arena_map;
+  std::byte* target = output ? to.outputs_map : to.arena_map;
+  source = source ? source + place(t.from) : nullptr;
+  target = target ? target + place(t.to) : nullptr;
+  if (!source) {
+    from.device->copy(from.staging.get(), 0, from.arena.get(), place(t.from), bytes);
+    source = from.staging_map;
+  }
+  from.device->finish();
+  if (target) {
+    std::memcpy(target, source, bytes);
+  } else {
+    to.device->finish();  // its staging buffer may still be read
+    std::memcpy(to.staging_map, source, bytes);
+    to.device->copy(to.arena.get(), place(t.to), to.staging.get(), 0, bytes);
+  }
+}
+
+brim_status Stepper::run(const std::atomic<uint32_t>* cancel) {
+  static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
+  const auto& segments = variant_->segments;
+  brim_status status = BRIM_OK;
+  for (size_t i = 0; i < segments.size() && status == BRIM_OK; ++i) {
+    for (const graph::Transfer& t : segments[i].transfers) transfer(*variant_, t, current_->layout->bucket());
+    Residency::OnDevice& on = residency_.on(segments[i].device);
+    brim_run run{};
+    run.struct_size = sizeof(run);
+    run.step_block = on.step.get();
+    run.counts = &counts_;
+    run.cancel = reinterpret_cast<const volatile uint32_t*>(cancel);
+    status = on.device->run(current_->programs[i].get(), run);
+  }
+  for (uint32_t d = 0; d < residency_.n_devices(); ++d) residency_.on(d).device->finish();
+  return status;
+}
+
+const float* Stepper::output(uint32_t role) const {
+  for (const graph::Graph::Output& o : variant_->graph->outputs()) {
+    if (o.role != role) continue;
+    const uint32_t device = variant_->device_of[variant_->graph->value(o.value).producer];
+    const uint64_t offset = variant_->memory[device].outputs.at(o.value).offset;
+    return reinterpret_cast<const float*>(const_cast<Stepper*>(this)->residency_.on(device).outputs_map + offset);
+  }
+  return nullptr;
+}
+
+uint32_t Stepper::output_width(uint32_t role) const {
+  const graph::Graph& graph = *plan_->variants.front().graph;
+  for (const graph::Graph::Output& o : graph.outputs()) {
+    if (o.role == role) return graph.value(o.value).dim[1].k;
+  }
+  return 0;
+}
+
+}  // namespace brim::engine

@@ -1,0 +1,128 @@
+#include <algorithm>
+#include <base/error.hpp>
+#include <negotiator/stages.hpp>
+
+namespace brim::negotiator {
+namespace {
+
+// What is left to the rest of the machine: a twentieth of the memory, 1 GB at most.
+uint64_t reserve_of(const topology::Pool& pool) { return std::min<uint64_t>(pool.bytes / 20, 1'000'000'000); }
+
+uint64_t room_in(const Plan& plan, const PoolCharge& charge) {
+  const topology::Pool& pool = plan.model->machine->topology.pools[charge.pool];
+  const uint64_t reserve = reserve_of(pool);
+  uint64_t room = charge.available > reserve ? charge.available - reserve : 0;
+  for (const PoolLimit& limit : plan.request.limits) {
+    if (limit.pool == charge.pool) room = std::min(room, limit.bytes);
+  }
+  return room;
+}
+
+// The largest multiple of 256 tokens whose states fit into `room` bytes; 0 if none does.
+uint32_t context_that_fits(const Plan& plan, uint64_t room, uint32_t kv_dtype) {
+  uint32_t low = 0, high = plan.request.n_ctx / 256;
+  while (low < high) {
+    const uint32_t middle = low + (high - low + 1) / 2;
+    if (state_bytes(plan, middle * 256, kv_dtype) <= room) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low * 256;
+}
+
+// What would fit, in words.
+std::string remedies(const Plan& plan, const PoolCharge& charge, uint64_t room) {
+  const Request& r = plan.request;
+  std::string text;
+  const auto offer = [&](std::string option) { text += (text.empty() ? "" : ", or ") + option; };
+  const uint64_t besides = charge.total() + charge.mapped - charge.kv;
+  if (besides < room) {
+    const uint64_t left = room - besides;
+    if (const uint32_t n = context_that_fits(plan, left, r.kv_dtype)) {
+      offer(fmt::format("a context of {} tokens", n));
+    }
+    for (const uint32_t dtype : {BRIM_DTYPE_F16, BRIM_DTYPE_Q8_0}) {
+      if (brim_dtype_row_bytes(dtype, 32) >= brim_dtype_row_bytes(r.kv_dtype, 32)) continue;
+      if (state_bytes(plan, r.n_ctx, dtype) <= left) {
+        offer(fmt::format("kv_dtype {}", brim_dtype_name(dtype)));
+        break;
+      }
+    }
+    if (r.n_seqs > 1) offer("fewer sequences");
+  }
+  if (text.empty()) text = "a smaller or more strongly quantised model, or more memory";
+  return text;
+}
+
+}  // namespace
+
+std::string bytes_text(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"bytes", "kB", "MB", "GB", "TB"};
+  double value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 999.5 && unit + 1 < std::size(kUnits)) value /= 1000, ++unit;
+  if (unit == 0) return fmt::format("{} bytes", bytes);
+  return fmt::format("{:.{}f} {}", value, value < 10 ? 2 : value < 100 ? 1 : 0, kUnits[unit]);
+}
+
+void charge_pools(Plan& plan) {
+  const auto& topology = plan.model->machine->topology;
+  const auto charge = [&](uint32_t device, uint32_t heap) -> PoolCharge& {
+    const uint32_t pool = plan.device(device).heaps[heap].pool;
+    for (PoolCharge& c : plan.pools) {
+      if (c.pool == pool) return c;
+    }
+    PoolCharge c;
+    c.pool = pool;
+    c.available = topology.pools[pool].available;
+    return plan.pools.emplace_back(c);
+  };
+  for (const WeightPlan& w : plan.weights) {
+    PoolCharge& c = charge(w.device, plan.devices[w.device].local_heap);
+    (w.residence == Residence::kMapped ? c.mapped : c.weights) += w.bytes;
+  }
+  for (const StatePlan& s : plan.states) charge(s.device, plan.devices[s.device].local_heap).kv += s.bytes;
+  for (uint32_t i = 0; i < plan.devices.size(); ++i) {
+    const DevicePlan& d = plan.devices[i];
+    PoolCharge& local = charge(i, d.local_heap);
+    local.activations += d.arena_bytes;
+    local.workspace += d.workspace_bytes + d.programs_bytes;
+    PoolCharge& host = charge(i, d.host_heap);
+    host.activations += d.outputs_bytes + d.embedding_bytes;
+    host.step += d.step_bytes + d.staging_bytes;
+  }
+
+  for (const PoolCharge& c : plan.pools) {
+    const topology::Pool& pool = topology.pools[c.pool];
+    const uint64_t room = room_in(plan, c), wanted = c.total() + c.mapped;
+    const std::string sum = fmt::format(
+        "{} of {}: weights {}, KV {}, activations {}, workspace {}, step {}", bytes_text(wanted), pool.name,
+        bytes_text(c.weights + c.mapped), bytes_text(c.kv), bytes_text(c.activations), bytes_text(c.workspace),
+        bytes_text(c.step));
+    if (wanted <= room) {
+      plan.decisions.push_back({"fit", sum, fmt::format("{} are available, {} of them stay free for others",
+                                                        bytes_text(c.available), bytes_text(reserve_of(pool)))});
+      continue;
+    }
+    if (plan.request.unsafe_overcommit) {
+      plan.decisions.push_back({"fit", sum, fmt::format("more than the {} there are: forced by unsafe_overcommit",
+                                                        bytes_text(room))});
+      continue;
+    }
+    throw Error(BRIM_OUT_OF_MEMORY,
+                fmt::format("a context of {} tokens for {} sequence(s) with {} KV needs {}; {} can be used ({} available, "
+                            "the rest is kept free or limited). What would fit: {}. unsafe_overcommit forces it",
+                            plan.request.n_ctx, plan.request.n_seqs, brim_dtype_name(plan.request.kv_dtype), sum,
+                            bytes_text(room), bytes_text(c.available), remedies(plan, c, room)),
+                {c.pool, wanted, room, 0});
+  }
+  const topology::Device& first = plan.device(0);
+  const uint64_t bandwidth = topology.pools[first.heaps[plan.devices[0].local_heap].pool].read_bandwidth;
+  if (plan.devices.size() == 1 && bandwidth && plan.bytes_per_token) {
+    plan.predicted_decode = static_cast<double>(bandwidth) / static_cast<double>(plan.bytes_per_token);
+  }
+}
+
+}  // namespace brim::negotiator

@@ -1,0 +1,119 @@
+#include <algorithm>
+#include <base/error.hpp>
+#include <graph/program_info.hpp>
+#include <negotiator/stages.hpp>
+
+namespace brim::negotiator {
+namespace {
+
+constexpr uint64_t kStagingBytes = 16ull << 20;
+
+std::vector<brim_program_state> states_without_buffers(const Plan& plan, uint32_t device) {
+  std::vector<brim_program_state> states;
+  for (uint32_t i = 0; i < plan.states.size(); ++i) {
+    const StatePlan& s = plan.states[i];
+    if (s.device != device) continue;
+    states.push_back({sizeof(brim_program_state), i, s.dtype, s.group, s.layout.layout_id, nullptr, 0, s.n_blocks, 0});
+  }
+  return states;
+}
+
+// Binds sizes and layouts only.
+void bind_sizes(const Plan& plan, const Variant& v, const graph::Segment& segment, const brim_bucket& bucket,
+                graph::ProgramInfo& info) {
+  const uint64_t max_binding = plan.device(segment.device).info.max_binding;
+  for (const brim_value value : graph::touched(*v.graph, segment)) {
+    const brim_value_desc& desc = v.graph->value(value);
+    if (desc.kind != BRIM_VALUE_WEIGHT) {
+      info.bind(value, nullptr, 0, graph::value_bytes(desc, bucket));
+      continue;
+    }
+    const WeightPlan& w = *std::find_if(plan.weights.begin(), plan.weights.end(), [&](const WeightPlan& p) {
+      return p.weight == desc.role && p.device == segment.device;
+    });
+    if (w.residence == Residence::kPacked) {
+      info.bind(value, nullptr, 0, w.bytes, w.layout_id);
+    } else {
+      info.bind_in_pieces(value, nullptr, 0, graph::value_bytes(desc, bucket), desc.dim[0].k, max_binding);
+    }
+  }
+}
+
+brim_program_cost cost_of(const Plan& plan, const Variant& v, const graph::Segment& segment,
+                          const graph::StepLayout& step, const std::vector<brim_program_state>& states) {
+  graph::ProgramInfo info(*v.graph, segment, step, plan.request.numerics, plan.model->description->states, states);
+  bind_sizes(plan, v, segment, step.bucket(), info);
+  const topology::Device& d = plan.device(segment.device);
+  brim_program_cost cost{};
+  cost.struct_size = sizeof(cost);
+  brim_error error = empty_error();
+  check(d.backend->api.program_measure(d.handle.get(), &info.view(), &cost, &error), error,
+        fmt::format("{}: measuring a program", d.name));
+  return cost;
+}
+
+}  // namespace
+
+void measure_programs(Plan& plan) {
+  std::vector<graph::GroupShape> groups;
+  for (const GroupPlan& g : plan.groups) groups.push_back(g.shape());
+  const graph::StepLayout largest(plan.buckets.back(), groups);
+  const auto n_devices = static_cast<uint32_t>(plan.devices.size());
+  std::vector<uint64_t> programs(n_devices), count(n_devices), biggest(n_devices);
+
+  for (DevicePlan& d : plan.devices) {
+    d.step_bytes = largest.bytes();
+    if (!(plan.model->machine->topology.devices[d.device].info.flags & BRIM_DEVICE_ANY_KV)) plan.any_kv = false;
+  }
+  const graph::Graph* measured = nullptr;
+  for (Variant& v : plan.variants) {
+    v.memory = graph::plan_memory(*v.graph, v.segments, plan.buckets.back(), n_devices);
+    for (uint32_t i = 0; i < n_devices; ++i) {
+      plan.devices[i].arena_bytes = std::max(plan.devices[i].arena_bytes, v.memory[i].arena_bytes);
+      plan.devices[i].outputs_bytes = std::max(plan.devices[i].outputs_bytes, v.memory[i].outputs_bytes);
+    }
+    for (const graph::Segment& segment : v.segments) {
+      DevicePlan& d = plan.devices[segment.device];
+      const auto& heap = plan.device(segment.device).heaps[d.local_heap].info;
+      if (!(heap.flags & BRIM_HEAP_HOST_VISIBLE)) {
+        for (const graph::Transfer& t : segment.transfers) {
+          d.staging_bytes = std::max(d.staging_bytes, graph::value_bytes(v.graph->value(t.value), plan.buckets.back()));
+        }
+      }
+      for (const brim_value value : graph::touched(*v.graph, segment)) {
+        const brim_value_desc& desc = v.graph->value(value);
+        if (desc.kind == BRIM_VALUE_INPUT) d.embedding_bytes = graph::value_bytes(desc, plan.buckets.back());
+      }
+    }
+    if (v.graph.get() == measured) continue;
+    measured = v.graph.get();
+    for (const graph::Segment& segment : v.segments) {
+      const auto states = states_without_buffers(plan, segment.device);
+      DevicePlan& d = plan.devices[segment.device];
+      for (const brim_bucket& bucket : plan.buckets) {
+        const graph::StepLayout step(bucket, groups);
+        const brim_program_cost cost = cost_of(plan, v, segment, step, states);
+        d.workspace_bytes = std::max(d.workspace_bytes, cost.workspace);
+        programs[segment.device] += cost.persistent;
+        ++count[segment.device];
+        biggest[segment.device] = std::max(biggest[segment.device], cost.persistent);
+      }
+    }
+  }
+  for (uint32_t i = 0; i < n_devices; ++i) {
+    // Where programs depend on the visible context there are more of them than are kept.
+    const bool all_kept = plan.any_kv && count[i] <= kProgramsKept;
+    plan.devices[i].programs_bytes = all_kept ? programs[i] : biggest[i] * kProgramsKept;
+    // Weights that must go through the host's memory to reach the device come in pieces of whole rows.
+    const auto& heap = plan.device(i).heaps[plan.devices[i].local_heap].info;
+    for (const WeightPlan& w : plan.weights) {
+      if (w.device != i || w.residence == Residence::kMapped) continue;
+      if (w.residence == Residence::kCopied && (heap.flags & BRIM_HEAP_HOST_VISIBLE)) continue;
+      const model::Tensor& tensor = *plan.model->description->weights[w.weight].tensor;
+      plan.devices[i].staging_bytes =
+          std::max({plan.devices[i].staging_bytes, kStagingBytes, tensor.bytes / tensor.shape.extents[0]});
+    }
+  }
+}
+
+}  // namespace brim::negotiator

@@ -1,0 +1,77 @@
+#include <base/error.hpp>
+#include <graph/meta_access.hpp>
+#include <negotiator/open_model.hpp>
+
+namespace brim::negotiator {
+namespace {
+
+std::shared_ptr<const loader::Architecture> chosen(const Machine& machine, std::string_view id) {
+  std::string known;
+  for (const auto& a : machine.loader->architectures()) {
+    if (a->plugin->id() == id) return a;
+    known += (known.empty() ? "" : ", ") + a->plugin->id();
+  }
+  fail(BRIM_NOT_FOUND, "no architecture plugin \"{}\" is loaded; loaded are: {}", id, known.empty() ? "none" : known);
+}
+
+std::shared_ptr<const loader::Architecture> best_match(const Machine& machine, const model::ModelFile& file) {
+  std::shared_ptr<const loader::Architecture> best;
+  uint32_t best_score = 0;
+  bool tie = false;
+  std::string rival;
+  for (const auto& a : machine.loader->architectures()) {
+    const uint32_t score = a->api.match(a->plugin->instance(), &graph::meta_api(), graph::as_meta(file));
+    if (score == 0 || score < best_score) continue;
+    tie = score == best_score;
+    if (tie) {
+      rival = a->plugin->id();
+    } else {
+      best = a;
+      best_score = score;
+    }
+  }
+  if (tie) {
+    fail(BRIM_INVALID_ARGUMENT, "{}: the plugins {} and {} claim the file equally; choose one by its id", file.path(),
+         best->plugin->id(), rival);
+  }
+  return best;
+}
+
+Error no_plugin(const Machine& machine, const model::ModelFile& file) {
+  const auto name = file.metadata().string("general.architecture");
+  std::string known;
+  for (const auto& a : machine.loader->architectures()) known += (known.empty() ? "" : ", ") + a->plugin->id();
+  return Error(BRIM_UNSUPPORTED,
+               fmt::format("{}: no architecture plugin knows \"{}\"; loaded are: {}. Put the plugin for it into a plugin "
+                           "folder (`brim plugins` lists them)",
+                           file.path(), name.value_or("(no general.architecture)"), known.empty() ? "none" : known));
+}
+
+}  // namespace
+
+const graph::Description& OpenModel::require_description() const {
+  if (!description) throw why_not;
+  return *description;
+}
+
+std::shared_ptr<const OpenModel> open_model(std::shared_ptr<Machine> machine, const std::string& path,
+                                            std::string_view architecture) {
+  model::ModelFile file = model::ModelFile::open(path);
+  auto plugin = architecture.empty() ? best_match(*machine, file) : chosen(*machine, architecture);
+  auto model = std::make_shared<OpenModel>(OpenModel{std::move(machine), std::move(file), std::move(plugin), {}});
+  if (!model->architecture) {
+    model->why_not = no_plugin(*model->machine, model->file);
+  } else if (model->file.tensors().empty()) {
+    model->why_not = Error(BRIM_FAILED_PRECONDITION,
+                           fmt::format("{}: the file holds a vocabulary and no weights; it can tokenize, not run", path));
+  } else {
+    try {
+      model->description = graph::describe(model->ref(), model->file);
+    } catch (const Error& e) {
+      model->why_not = e;
+    }
+  }
+  return model;
+}
+
+}  // namespace brim::negotiator

@@ -1,0 +1,271 @@
+#include <algorithm>
+#include <base/error.hpp>
+#include <graph/builder.hpp>
+#include <negotiator/stages.hpp>
+#include <optional>
+#include <set>
+
+namespace brim::negotiator {
+namespace {
+
+// Faster kinds first.
+uint32_t preference(uint32_t type) {
+  switch (type) {
+    case BRIM_DEVICE_DISCRETE:
+      return 0;
+    case BRIM_DEVICE_INTEGRATED:
+      return 1;
+    case BRIM_DEVICE_ACCELERATOR:
+      return 2;
+    default:
+      return 3;
+  }
+}
+
+const char* type_name(uint32_t type) {
+  static constexpr const char* kNames[] = {"discrete GPU", "integrated GPU", "accelerator", "CPU"};
+  return kNames[preference(type)];
+}
+
+class Placer {
+ public:
+  explicit Placer(Plan& plan) : plan_(plan), topology_(plan.model->machine->topology) {
+    for (uint32_t i = 0; i < topology_.devices.size(); ++i) {
+      if (topology_.devices[i].live) order_.push_back(i);
+    }
+    std::stable_sort(order_.begin(), order_.end(), [&](uint32_t a, uint32_t b) {
+      return preference(topology_.devices[a].info.type) < preference(topology_.devices[b].info.type);
+    });
+    if (order_.empty()) {
+      fail(BRIM_FAILED_PRECONDITION, "no backend brought a device that can run; `brim plugins` says why");
+    }
+  }
+
+  void run() {
+    build_variants();
+    choose_layers();
+    for (Variant& v : plan_.variants) assign(v);
+    for (Variant& v : plan_.variants) v.segments = graph::partition(*v.graph, v.device_of);
+    for (DevicePlan& d : plan_.devices) choose_heaps(d);
+  }
+
+ private:
+  void build_variants() {
+    const auto& model = *plan_.model;
+    for (const bool embeddings : {false, true}) {
+      if (embeddings && !(plan_.request.inputs >> BRIM_INPUT_EMBEDDING & 1)) continue;
+      for (const uint32_t phase : {BRIM_PHASE_PREFILL, BRIM_PHASE_DECODE}) {
+        brim_build_info info{};
+        info.struct_size = sizeof(info);
+        info.phase = phase;
+        info.n_ctx = plan_.request.n_ctx;
+        info.n_seqs_max = plan_.request.n_seqs;
+        info.outputs = plan_.request.outputs;
+        info.embeddings = embeddings;
+        Variant v;
+        v.phase = phase;
+        v.embeddings = embeddings;
+        v.graph = graph::build(model.ref(), model.file, model.require_description(), info);
+        // Phases with one and the same graph share its programs.
+        if (!plan_.variants.empty() && plan_.variants.back().graph->hash() == v.graph->hash()) {
+          v.graph = plan_.variants.back().graph;
+        }
+        plan_.variants.push_back(std::move(v));
+      }
+    }
+  }
+
+  // What the device says of the node: empty if it can run it, else why not.
+  std::string refusal(uint32_t device, const graph::Graph& graph, uint32_t index) const {
+    const topology::Device& d = topology_.devices[device];
+    const brim_node& node = graph.nodes()[index];
+    const auto& caps = d.backend->caps;
+    const auto cap = std::find_if(caps.begin(), caps.end(), [&](const brim_op_caps& c) { return c.op == node.op; });
+    if (cap == caps.end()) return "lacks the op";
+    if (cap->max_rev < node.op_rev) return fmt::format("knows revision {} of the op only", cap->max_rev);
+    if (node.must & ~cap->features) return fmt::format("lacks the feature bits {:#x}", node.must & ~cap->features);
+    brim_support support{};
+    support.struct_size = sizeof(support);
+    brim_error error = empty_error();
+    const brim_status status = d.backend->api.support(d.handle.get(), &graph.view(), index, plan_.request.numerics,
+                                                      &support, &error);
+    if (status != BRIM_OK) return fmt::format("said: {}", error.message);
+    if (support.level == BRIM_SUPPORT_YES) return {};
+    if (support.level == BRIM_SUPPORT_IF_CONTIGUOUS) {
+      for (uint32_t i = 0; i < node.n_in; ++i) {
+        if ((support.need_contiguous >> i & 1) && node.in[i] && graph.value(node.in[i]).kind == BRIM_VALUE_VIEW) {
+          return "wants contiguous inputs";
+        }
+      }
+      return {};
+    }
+    return "does not support these shapes and types";
+  }
+
+  bool runs_all(uint32_t device) const {
+    for (const Variant& v : plan_.variants) {
+      for (uint32_t i = 0; i < v.graph->nodes().size(); ++i) {
+        if (!graph::is_view_op(v.graph->nodes()[i].op) && !refusal(device, *v.graph, i).empty()) return false;
+      }
+    }
+    return true;
+  }
+
+  void choose_layers() {
+    const uint32_t n_layers = plan_.model->require_description().model.n_layers;
+    uint32_t best = order_.front();
+    std::string because;
+    for (const uint32_t device : order_) {
+      if (!runs_all(device)) continue;
+      best = device;
+      because = fmt::format("the fastest kind of device here ({}) that runs every op of the model",
+                            type_name(topology_.devices[device].info.type));
+      break;
+    }
+    if (because.empty()) because = "no device runs every op of the model; the others help out where it cannot";
+    layer_device_.assign(n_layers, best);
+    for (const Placement& p : plan_.request.placements) {
+      if (p.device >= topology_.devices.size() || !topology_.devices[p.device].live) {
+        fail(BRIM_INVALID_ARGUMENT, "a placement names device {}; there are {} (`brim devices` lists them)", p.device,
+             topology_.devices.size());
+      }
+      if (p.first_layer >= n_layers || p.n_layers > n_layers - p.first_layer) {
+        fail(BRIM_INVALID_ARGUMENT, "a placement names layers {} to {}; the model has {}", p.first_layer,
+             uint64_t{p.first_layer} + p.n_layers - 1, n_layers);
+      }
+      std::fill_n(layer_device_.begin() + p.first_layer, p.n_layers, p.device);
+    }
+    for (uint32_t l = 0; l < n_layers;) {
+      uint32_t end = l;
+      while (end < n_layers && layer_device_[end] == layer_device_[l]) ++end;
+      plan_.decisions.push_back({fmt::format("layers {} to {}", l, end - 1), topology_.devices[layer_device_[l]].name,
+                                 plan_.request.placements.empty() ? because : "asked for, or next to what was"});
+      for (uint32_t i = l; i < end; ++i) plan_.devices[local(layer_device_[l])].layers.push_back(i);
+      l = end;
+    }
+  }
+
+  // Position of a device in the plan; it joins when first used.
+  uint32_t local(uint32_t device) {
+    for (uint32_t i = 0; i < plan_.devices.size(); ++i) {
+      if (plan_.devices[i].device == device) return i;
+    }
+    DevicePlan d;
+    d.device = device;
+    plan_.devices.push_back(std::move(d));
+    return static_cast<uint32_t>(plan_.devices.size() - 1);
+  }
+
+  // The device that all of `nodes` run on: the wanted one, else the first that runs them.
+  uint32_t device_for(const graph::Graph& graph, const std::vector<uint32_t>& nodes, uint32_t wanted) {
+    std::string said;
+    std::vector<uint32_t> candidates = {wanted};
+    candidates.insert(candidates.end(), order_.rbegin(), order_.rend());  // help comes from the CPU first
+    for (const uint32_t device : candidates) {
+      std::string why;
+      for (const uint32_t index : nodes) {
+        why = refusal(device, graph, index);
+        if (!why.empty()) {
+          const brim_node& node = graph.nodes()[index];
+          why = fmt::format("{} {} {}", topology_.devices[device].name, why, graph::op_name(node.op));
+          break;
+        }
+      }
+      if (why.empty()) {
+        if (device != wanted && helped_.insert({wanted, graph.nodes()[nodes[0]].op}).second) {
+          plan_.decisions.push_back({graph::op_name(graph.nodes()[nodes[0]].op), topology_.devices[device].name, said});
+        }
+        return device;
+      }
+      if (said.find(why) == std::string::npos) said += (said.empty() ? "" : "; ") + why;
+    }
+    const brim_node& node = graph.nodes()[nodes[0]];
+    fail(BRIM_UNSUPPORTED, "{}: no device runs {}{}: {}", plan_.model->file.path(), graph::op_name(node.op),
+         node.layer == BRIM_NO_LAYER ? std::string() : fmt::format(" of layer {}", node.layer), said);
+  }
+
+  uint32_t root(uint32_t state) const {
+    const auto& states = plan_.model->description->states;
+    while (states[state].shares_with) state = states[state].shares_with - 1;
+    return state;
+  }
+
+  void assign(Variant& v) {
+    const graph::Graph& g = *v.graph;
+    const auto n = static_cast<uint32_t>(g.nodes().size());
+    // The layer of a node that stands outside of layers is that of its neighbours: the first's before, the last's after.
+    std::vector<uint32_t> wanted(n, layer_device_.front());
+    bool inside = false;
+    for (uint32_t i = 0; i < n; ++i) {
+      const uint32_t layer = g.nodes()[i].layer;
+      if (layer != BRIM_NO_LAYER) {
+        if (layer >= layer_device_.size()) {
+          fail(BRIM_INVALID_ARGUMENT, "{}: the architecture emitted layer {} of {}", plan_.model->file.path(), layer,
+               layer_device_.size());
+        }
+        inside = true;
+        wanted[i] = layer_device_[layer];
+      } else if (inside) {
+        wanted[i] = layer_device_.back();
+      }
+    }
+    // Nodes that touch one state stay together, over all variants.
+    std::map<uint32_t, std::vector<uint32_t>> by_state;
+    for (uint32_t i = 0; i < n; ++i) {
+      for (uint32_t j = 0; j < g.nodes()[i].n_in; ++j) {
+        const brim_value in = g.nodes()[i].in[j];
+        if (in && g.value(in).kind == BRIM_VALUE_STATE) by_state[root(g.value(in).role)].push_back(i);
+      }
+    }
+    v.device_of.assign(n, BRIM_NO_NODE);
+    for (const auto& [state, nodes] : by_state) {
+      const auto known = state_device_.find(state);
+      const uint32_t device = device_for(g, nodes, known == state_device_.end() ? wanted[nodes[0]] : known->second);
+      if (known != state_device_.end() && device != known->second) {
+        fail(BRIM_UNSUPPORTED, "{}: the phases of the model need state {} on two devices", plan_.model->file.path(), state);
+      }
+      state_device_[state] = device;
+      for (const uint32_t i : nodes) v.device_of[i] = local(device);
+    }
+    for (uint32_t i = 0; i < n; ++i) {
+      if (v.device_of[i] != BRIM_NO_NODE || graph::is_view_op(g.nodes()[i].op)) continue;
+      v.device_of[i] = local(device_for(g, {i}, wanted[i]));
+    }
+    plan_.states.resize(plan_.model->description->states.size());
+    for (uint32_t s = 0; s < plan_.states.size(); ++s) {
+      plan_.states[s].storage = root(s);
+      if (state_device_.count(root(s))) plan_.states[s].device = local(state_device_[root(s)]);
+    }
+  }
+
+  void choose_heaps(DevicePlan& d) {
+    const auto& heaps = topology_.devices[d.device].heaps;
+    const auto first = [&](uint32_t flags) -> std::optional<uint32_t> {
+      for (uint32_t h = 0; h < heaps.size(); ++h) {
+        if ((heaps[h].info.flags & flags) == flags) return h;
+      }
+      return std::nullopt;
+    };
+    d.local_heap = first(BRIM_HEAP_DEVICE_LOCAL).value_or(0);
+    const auto host = first(BRIM_HEAP_HOST_VISIBLE | BRIM_HEAP_HOST_CACHED);
+    const auto visible = host ? host : first(BRIM_HEAP_HOST_VISIBLE);
+    if (!visible) {
+      fail(BRIM_INCOMPATIBLE, "{} has no memory that the host can see; its backend is at fault",
+           topology_.devices[d.device].name);
+    }
+    d.host_heap = *visible;
+  }
+
+  Plan& plan_;
+  const topology::Topology& topology_;
+  std::vector<uint32_t> order_;         // live devices of the topology, preferred first
+  std::vector<uint32_t> layer_device_;  // per layer, of the topology
+  std::map<uint32_t, uint32_t> state_device_;
+  std::set<std::pair<uint32_t, uint32_t>> helped_;  // (device, op) that a decision was written for
+};
+
+}  // namespace
+
+void place_nodes(Plan& plan) { Placer(plan).run(); }
+
+}  // namespace brim::negotiator

@@ -1,0 +1,202 @@
+#include <algorithm>
+#include <base/error.hpp>
+#include <negotiator/stages.hpp>
+#include <set>
+
+namespace brim::negotiator {
+namespace {
+
+bool is_paged(uint32_t kind) { return kind <= BRIM_STATE_KV_CROSS; }
+
+brim_state_layout layout_of(const Plan& plan, uint32_t device, const brim_state_desc& desc, uint32_t dtype) {
+  const topology::Device& d = plan.device(device);
+  if (!d.backend->api.state_layout) {
+    fail(BRIM_INCOMPATIBLE, "{} runs ops with states and offers no state_layout", d.plugin());
+  }
+  brim_state_layout layout{};
+  layout.struct_size = sizeof(layout);
+  brim_error error = empty_error();
+  check(d.backend->api.state_layout(d.handle.get(), &desc, dtype, &layout, &error), error,
+        fmt::format("{}: a state of layer {} in {}", d.name, desc.layer, brim_dtype_name(dtype)));
+  const bool power_of_two = layout.block_tokens && (layout.block_tokens & (layout.block_tokens - 1)) == 0;
+  if (!power_of_two || layout.block_bytes == 0 || layout.layout_id == 0) {
+    fail(BRIM_INCOMPATIBLE, "{}: the backend gave a state layout of {} tokens and {} bytes a block, id {}", d.name,
+         layout.block_tokens, layout.block_bytes, layout.layout_id);
+  }
+  return layout;
+}
+
+uint32_t blocks_of(uint32_t block_tokens, uint32_t n_ctx, uint32_t n_seqs, uint64_t kv_tokens) {
+  const uint64_t per_sequence = (uint64_t{n_ctx} + block_tokens - 1) / block_tokens;
+  // Sequences fill blocks of their own: each may leave one partly empty.
+  const uint64_t wanted = (kv_tokens + block_tokens - 1) / block_tokens + n_seqs - 1;
+  return static_cast<uint32_t>(std::min(per_sequence * n_seqs, wanted));
+}
+
+void place_states(Plan& plan) {
+  const Request& r = plan.request;
+  const auto& descs = plan.model->description->states;
+  for (uint32_t i = 0; i < descs.size(); ++i) {
+    StatePlan& s = plan.states[i];
+    s.dtype = is_paged(descs[i].kind) ? r.kv_dtype : BRIM_DTYPE_F32;
+    s.layout = layout_of(plan, s.device, descs[i], s.dtype);
+    if (is_paged(descs[i].kind)) {
+      const auto same = [&](const GroupPlan& g) {
+        return g.kind == descs[i].kind && g.window == descs[i].window && g.block_tokens == s.layout.block_tokens;
+      };
+      auto group = std::find_if(plan.groups.begin(), plan.groups.end(), same);
+      if (group == plan.groups.end()) {
+        GroupPlan g;
+        g.kind = descs[i].kind;
+        g.window = descs[i].window;
+        g.block_tokens = s.layout.block_tokens;
+        g.max_blocks = (r.n_ctx + g.block_tokens - 1) / g.block_tokens;
+        g.n_blocks = blocks_of(g.block_tokens, r.n_ctx, r.n_seqs, r.kv_tokens);
+        group = plan.groups.insert(plan.groups.end(), g);
+      }
+      s.group = static_cast<uint32_t>(group - plan.groups.begin());
+      s.n_blocks = group->n_blocks;
+    } else {
+      s.n_blocks = kSlotsPerSequence * r.n_seqs;
+    }
+    if (s.storage == i) {
+      s.bytes = s.layout.block_bytes * s.n_blocks;
+      if (is_paged(descs[i].kind)) plan.kv_bytes_per_token += s.layout.block_bytes / s.layout.block_tokens;
+    }
+  }
+}
+
+// Can the device read the tensor where the file's mapping has it?
+std::string why_not_mapped(const Plan& plan, const DevicePlan& d, const model::Tensor& tensor) {
+  const topology::Device& device = plan.model->machine->topology.devices[d.device];
+  const topology::Heap& heap = device.heaps[d.local_heap];
+  if (!device.backend->api.buffer_import || !(heap.info.flags & BRIM_HEAP_IMPORT_HOST)) {
+    return "the device cannot read host memory in place";
+  }
+  if (heap.info.alignment && tensor.offset % heap.info.alignment) return "tensors of the file are not aligned for it";
+  return {};
+}
+
+void place_weights(Plan& plan) {
+  const auto& weights = plan.model->description->weights;
+  std::set<std::pair<uint32_t, uint32_t>> used;  // (device, weight)
+  const graph::Graph* any = nullptr;
+  std::map<uint32_t, brim_value> value_of;
+  for (const Variant& v : plan.variants) {
+    for (const graph::Segment& segment : v.segments) {
+      for (const uint32_t index : segment.nodes) {
+        const brim_node& node = v.graph->nodes()[index];
+        for (uint32_t j = 0; j < node.n_in; ++j) {
+          if (!node.in[j]) continue;
+          const brim_value storage = v.graph->storage(node.in[j]);
+          if (v.graph->value(storage).kind != BRIM_VALUE_WEIGHT) continue;
+          used.insert({segment.device, v.graph->value(storage).role});
+          if (!any) any = v.graph.get();
+          if (any == v.graph.get()) value_of[v.graph->value(storage).role] = storage;
+        }
+      }
+    }
+  }
+  std::map<std::pair<uint32_t, std::string>, uint64_t> copied;  // (device, reason) -> bytes
+  std::map<uint32_t, uint64_t> mapped;
+  for (const auto& [device, weight] : used) {
+    const DevicePlan& d = plan.devices[device];
+    const topology::Device& t = plan.model->machine->topology.devices[d.device];
+    const model::Tensor& tensor = *weights[weight].tensor;
+    WeightPlan w;
+    w.weight = weight;
+    w.device = device;
+    w.bytes = tensor.bytes;
+    if (t.backend->api.pack_size && t.backend->api.pack && value_of.count(weight)) {
+      uint64_t bytes = 0, layout = 0;
+      brim_error error = empty_error();
+      check(t.backend->api.pack_size(t.handle.get(), &any->view(), value_of[weight], &bytes, &layout, &error), error,
+            fmt::format("{}: the packed size of {}", t.name, tensor.name));
+      if (layout) {
+        w.residence = Residence::kPacked;
+        w.bytes = bytes;
+        w.layout_id = layout;
+      }
+    }
+    if (w.residence == Residence::kPacked) {
+      w.bytes = align_weight(w.bytes);
+      copied[{device, "packed into the backend's own layout"}] += w.bytes;
+    } else {
+      std::string reason = plan.request.load == BRIM_LOAD_READ ? "asked for: read into memory"
+                                                               : why_not_mapped(plan, d, tensor);
+      if (reason.empty()) {
+        w.residence = Residence::kMapped;
+        mapped[device] += w.bytes;
+      } else {
+        w.bytes = align_weight(w.bytes);
+        copied[{device, reason}] += w.bytes;
+      }
+    }
+    plan.weights.push_back(w);
+  }
+  for (const auto& [device, bytes] : mapped) {
+    plan.decisions.push_back({"weights", fmt::format("{} mapped for {}", bytes_text(bytes), plan.device(device).name),
+                              "the device reads the file's pages in place: nothing is copied"});
+  }
+  for (const auto& [key, bytes] : copied) {
+    plan.decisions.push_back(
+        {"weights", fmt::format("{} copied for {}", bytes_text(bytes), plan.device(key.first).name), key.second});
+    if (plan.request.load == BRIM_LOAD_MAP && key.second != "packed into the backend's own layout") {
+      fail(BRIM_UNSUPPORTED, "load = map was asked for, but {} on {}; use load = auto", key.second,
+           plan.device(key.first).name);
+    }
+  }
+}
+
+// What decoding one token reads of the weights: lookups one row, experts the chosen ones.
+void count_traffic(Plan& plan) {
+  const Variant& v = plan.variant(BRIM_PHASE_DECODE, false);
+  std::map<brim_value, double> share;  // largest share of each weight that one node reads
+  for (const brim_node& node : v.graph->nodes()) {
+    for (uint32_t j = 0; j < node.n_in; ++j) {
+      if (!node.in[j]) continue;
+      const brim_value storage = v.graph->storage(node.in[j]);
+      const brim_value_desc& w = v.graph->value(storage);
+      if (w.kind != BRIM_VALUE_WEIGHT) continue;
+      double part = 1;
+      if (node.op == BRIM_OP_GATHER_ROWS && j == 0) part = 1.0 / w.dim[0].k;
+      if (node.op == BRIM_OP_GROUPED_MATMUL && j == 0) {
+        part = std::min(1.0, double(v.graph->value(node.in[2]).dim[1].k) / w.dim[0].k);
+      }
+      share[storage] = std::max(share[storage], part);
+    }
+  }
+  for (const auto& [value, part] : share) {
+    plan.bytes_per_token += static_cast<uint64_t>(
+        part * static_cast<double>(graph::value_bytes(v.graph->value(value), plan.buckets.front())));
+  }
+}
+
+}  // namespace
+
+void place_bytes(Plan& plan) {
+  place_states(plan);
+  place_weights(plan);
+  count_traffic(plan);
+}
+
+uint64_t state_bytes(const Plan& plan, uint32_t n_ctx, uint32_t kv_dtype) {
+  const Request& r = plan.request;
+  const auto& descs = plan.model->description->states;
+  const bool full = r.kv_tokens == uint64_t{r.n_ctx} * r.n_seqs;
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < descs.size(); ++i) {
+    const StatePlan& s = plan.states[i];
+    if (s.storage != i) continue;
+    if (!is_paged(descs[i].kind)) {
+      bytes += s.bytes;
+      continue;
+    }
+    const brim_state_layout layout = layout_of(plan, s.device, descs[i], kv_dtype);
+    const uint64_t tokens = full ? uint64_t{n_ctx} * r.n_seqs : std::min(r.kv_tokens, uint64_t{n_ctx} * r.n_seqs);
+    bytes += layout.block_bytes * blocks_of(layout.block_tokens, n_ctx, r.n_seqs, tokens);
+  }
+  return bytes;
+}
+
+}  // namespace brim::negotiator
