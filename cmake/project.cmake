@@ -13,6 +13,8 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
 endif()
+# Hot loops are in backends/, which ask for more themselves.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
 
 # The tree in build/ has the shape of the installed one, so that build/<preset>/bin/brim runs from where it stands.
 include(GNUInstallDirs)
@@ -44,7 +46,7 @@ add_library(brim_headers INTERFACE)
 if(BRIM_HEADER_DIR)
   target_include_directories(brim_headers SYSTEM INTERFACE ${BRIM_HEADER_DIR})
 endif()
-target_compile_definitions(brim_headers INTERFACE FMT_HEADER_ONLY=1 TOML_HEADER_ONLY=1 BOOST_DLL_USE_STD_FS=1)
+target_compile_definitions(brim_headers INTERFACE TOML_HEADER_ONLY=1 BOOST_DLL_USE_STD_FS=1)
 
 # A room of runtime/: a static library whose users see it as <room/file.hpp>.
 #   brim_room(NAME SOURCES a.cpp b.cpp USES right_hand_room ...)

@@ -1,5 +1,5 @@
-// What every function of the C ABI is wrapped in: exceptions become a status, sized structs are copied into this minor's
-// size, text and lists go out as (buf, cap, need).
+// What every function of the C ABI is wrapped in: exceptions become a status, sized structs are copied into this
+// minor's size, text and lists go out as (buf, cap, need).
 #pragma once
 
 #include <brim/brim.h>
@@ -34,18 +34,37 @@ T& need(T* pointer, const char* what) {
 template <class T>
 T read_struct(const T* theirs, const char* what) {
   const uint32_t size = need(theirs, what).struct_size;
-  if (size < sizeof(uint32_t)) fail(BRIM_INVALID_ARGUMENT, "{}.struct_size is {}; set it to sizeof({})", what, size, what);
+  if (size < sizeof(uint32_t))
+    fail(BRIM_INVALID_ARGUMENT, "{}.struct_size is {}; set it to sizeof({})", what, size, what);
   T mine{};
   std::memcpy(&mine, theirs, std::min<size_t>(size, sizeof(T)));
   mine.struct_size = sizeof(T);
   return mine;
 }
 
+// Element i of a (pointer, count, stride) array, in this minor's size; no byte past the stride is read.
+template <class T>
+T read_element(const void* array, uint32_t stride, uint32_t i, const char* what) {
+  if (!array) fail(BRIM_INVALID_ARGUMENT, "the array of {} is NULL, but its count is not 0", what);
+  if (stride < sizeof(uint32_t))
+    fail(BRIM_INVALID_ARGUMENT, "the stride of {} is {}; set it to sizeof({})", what, stride, what);
+  T mine{};
+  std::memcpy(&mine, BRIM_ELEM(char, array, stride, i), std::min<size_t>(stride, sizeof(T)));
+  return mine;
+}
+
+// A text that a caller hands over.
+inline std::string_view read_text(brim_str text, const char* what) {
+  if (!text.ptr && text.len) fail(BRIM_INVALID_ARGUMENT, "{} is NULL, but its length is {}", what, text.len);
+  return view(text);
+}
+
 // The other way: fills as much of the caller's struct as it has.
 template <class T>
 void write_struct(T* theirs, const T& mine, const char* what) {
   const uint32_t size = need(theirs, what).struct_size;
-  if (size < sizeof(uint32_t)) fail(BRIM_INVALID_ARGUMENT, "{}.struct_size is {}; set it to sizeof({})", what, size, what);
+  if (size < sizeof(uint32_t))
+    fail(BRIM_INVALID_ARGUMENT, "{}.struct_size is {}; set it to sizeof({})", what, size, what);
   std::memcpy(theirs, &mine, std::min<size_t>(size, sizeof(T)));
   theirs->struct_size = size;
 }

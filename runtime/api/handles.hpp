@@ -1,5 +1,5 @@
-// What the opaque handles of brim.h are. Each holds shared ownership of what it was made from, so the order in which a host
-// destroys them is free.
+// What the opaque handles of brim.h are. Each holds shared ownership of what it was made from, so the order in which a
+// host destroys them is free.
 #pragma once
 
 #include <brim/brim.h>
@@ -14,6 +14,7 @@
 #include <negotiator/open_model.hpp>
 #include <negotiator/plan.hpp>
 #include <optional>
+#include <string>
 #include <text/chat_template.hpp>
 #include <text/detokenizer.hpp>
 #include <text/tokenizer.hpp>
@@ -26,17 +27,20 @@ struct brim_cancel {
   std::atomic<uint32_t> fired{0};
 };
 
-struct brim_runtime {
-  std::shared_ptr<brim::negotiator::Machine> machine;
-  std::mutex mutex;  // of the topology, which planning reads anew
-};
-
 namespace brim::api {
+
+// What every handle that comes from one runtime shares.
+struct Runtime {
+  std::shared_ptr<negotiator::Machine> machine;
+  std::mutex mutex;  // of the topology's budgets, which planning and reports read anew
+};
 
 // What every handle on one opened model shares.
 struct Model {
+  std::shared_ptr<Runtime> runtime;
   std::shared_ptr<const negotiator::OpenModel> open;
-  std::optional<text::Tokenizer> tokenizer;  // empty where the file has no vocabulary
+  std::string name, architecture, file_type, plugin;  // behind the views of brim_model_info
+  std::optional<text::Tokenizer> tokenizer;           // empty where the file has no vocabulary
   Error why_no_tokenizer{BRIM_OK, ""};
   std::mutex mutex;                        // of `engine` and of loading
   std::shared_ptr<engine::Engine> engine;  // null: not loaded
@@ -48,6 +52,10 @@ struct Model {
 };
 
 }  // namespace brim::api
+
+struct brim_runtime {
+  std::shared_ptr<brim::api::Runtime> runtime;
+};
 
 struct brim_model {
   std::shared_ptr<brim::api::Model> model;

@@ -46,13 +46,11 @@ negotiator::Request request_of(const brim_plan_request* given) {
   if (r.flags & ~BRIM_PLAN_UNSAFE_OVERCOMMIT) fail(BRIM_UNSUPPORTED, "plan flags {:#x} are not known", r.flags);
   request.unsafe_overcommit |= (r.flags & BRIM_PLAN_UNSAFE_OVERCOMMIT) != 0;
   for (uint32_t i = 0; i < r.n_placements; ++i) {
-    const auto p = read_struct(BRIM_ELEM(brim_placement, &need(static_cast<const char*>(r.placements), "placements"),
-                                         r.placement_stride, i), "brim_placement");
+    const auto p = read_element<brim_placement>(r.placements, r.placement_stride, i, "brim_placement");
     request.placements.push_back({p.device, p.first_layer, p.n_layers});
   }
   for (uint32_t i = 0; i < r.n_limits; ++i) {
-    const auto l = read_struct(BRIM_ELEM(brim_pool_limit, &need(static_cast<const char*>(r.limits), "limits"),
-                                         r.limit_stride, i), "brim_pool_limit");
+    const auto l = read_element<brim_pool_limit>(r.limits, r.limit_stride, i, "brim_pool_limit");
     request.limits.push_back({l.pool, l.bytes});
   }
   return request;
@@ -63,7 +61,10 @@ negotiator::Request request_of(const brim_plan_request* given) {
 brim_status brim_plan_create(brim_model* model, const brim_plan_request* request, brim_plan** out, brim_error* error) {
   return guard(error, [&] {
     need(out, "out") = nullptr;
-    auto plan = negotiator::make_plan(need(model, "model").model->open, request_of(request));
+    const Model& m = *need(model, "model").model;
+    const negotiator::Request wanted = request_of(request);
+    const std::lock_guard lock(m.runtime->mutex);
+    auto plan = negotiator::make_plan(m.open, wanted);
     *out = new brim_plan{std::move(plan)};
   });
 }
@@ -112,7 +113,8 @@ brim_status brim_plan_explain(const brim_plan* plan, char* buf, uint64_t cap, ui
 
 void brim_plan_destroy(brim_plan* plan) { delete plan; }
 
-brim_status brim_model_load(brim_model* handle, const brim_plan* plan, const brim_load_options* given, brim_error* error) {
+brim_status brim_model_load(brim_model* handle, const brim_plan* plan, const brim_load_options* given,
+                            brim_error* error) {
   return guard(error, [&] {
     Model& model = *need(handle, "model").model;
     if (need(plan, "plan").plan->model != model.open) {
@@ -122,7 +124,9 @@ brim_status brim_model_load(brim_model* handle, const brim_plan* plan, const bri
     engine::LoadOptions options;
     if (o.cancel) options.cancel = &o.cancel->fired;
     if (o.progress) {
-      options.progress = [&o](uint32_t stage, uint64_t done, uint64_t total) { o.progress(o.user, stage, done, total); };
+      options.progress = [&o](uint32_t stage, uint64_t done, uint64_t total) {
+        o.progress(o.user, stage, done, total);
+      };
     }
     const std::lock_guard lock(model.mutex);
     if (model.engine) fail(BRIM_FAILED_PRECONDITION, "{} is loaded already; unload it first", model.open->file.path());

@@ -18,7 +18,8 @@ brim_status brim_session_create(brim_model* handle, brim_session** out, brim_err
     need(out, "out") = nullptr;
     const auto& model = need(handle, "model").model;
     const std::lock_guard lock(model->mutex);
-    if (!model->engine) fail(BRIM_FAILED_PRECONDITION, "{} is not loaded; plan and load it first", model->open->file.path());
+    if (!model->engine)
+      fail(BRIM_FAILED_PRECONDITION, "{} is not loaded; plan and load it first", model->open->file.path());
     *out = new brim_session{model, engine::Session(model->engine)};
   });
 }
@@ -61,7 +62,8 @@ brim_status brim_sequence_save(brim_session* session, uint32_t sequence, brim_wr
   });
 }
 
-brim_status brim_sequence_restore(brim_session* session, brim_read_fn read, void* user, uint32_t* out, brim_error* error) {
+brim_status brim_sequence_restore(brim_session* session, brim_read_fn read, void* user, uint32_t* out,
+                                  brim_error* error) {
   return guard(error, [&] {
     if (!read) fail(BRIM_INVALID_ARGUMENT, "read is NULL");
     need(out, "out") = session_of(session).restore([&](std::span<std::byte> bytes) {
@@ -106,6 +108,13 @@ brim_status brim_generate(brim_session* handle, const brim_generate_info* given,
     engine::Session& session = session_of(handle);
     if (info.n_prompt && !info.prompt) fail(BRIM_INVALID_ARGUMENT, "prompt is NULL");
     if (info.n_stops && !info.stops) fail(BRIM_INVALID_ARGUMENT, "stops is NULL");
+    if (info.sampler) {
+      const uint32_t n_vocab = handle->model->open->require_description().model.n_vocab;
+      if (info.sampler->sampler.n_vocab() != n_vocab) {
+        fail(BRIM_INVALID_ARGUMENT, "the sampler was made for {} tokens; the model's logits have {}",
+             info.sampler->sampler.n_vocab(), n_vocab);
+      }
+    }
     brim_generate_result done{};
     const auto give_result = [&] {
       if (result) write_struct(result, done, "brim_generate_result");

@@ -91,7 +91,7 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
       if (sampler) sampler->accept(token);
       return token;
     }
-    if (sampler) return sampler->sample(logits);
+    if (sampler) return sampler->sample(logits.data());
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   };
   const auto give = [&](std::string_view text, int32_t token) {

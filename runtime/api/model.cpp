@@ -1,0 +1,125 @@
+// brim_model_open, _get_info, _describe and _close.
+#include <api/guard.hpp>
+#include <api/handles.hpp>
+#include <nlohmann/json.hpp>
+
+using namespace brim;
+using namespace brim::api;
+
+namespace {
+
+// Elements of an array that a description shows.
+constexpr size_t kShown = 16;
+
+std::shared_ptr<Model> open(const std::shared_ptr<Runtime>& runtime, const std::string& path, std::string_view plugin) {
+  auto model = std::make_shared<Model>();
+  model->runtime = runtime;
+  model->open = negotiator::open_model(runtime->machine, path, plugin);
+  const model::Metadata& metadata = model->open->file.metadata();
+  model->name = metadata.string("general.name").value_or("");
+  model->architecture = metadata.string("general.architecture").value_or("");
+  model->file_type = model->open->file.type_name();
+  if (model->open->architecture) model->plugin = model->open->architecture->plugin->id();
+  try {
+    model->tokenizer.emplace(text::Tokenizer::from_metadata(metadata));
+  } catch (const Error& e) {
+    model->why_no_tokenizer = e;
+  }
+  return model;
+}
+
+nlohmann::ordered_json shown(const model::Value& value) {
+  return std::visit(
+      [](const auto& v) -> nlohmann::ordered_json {
+        using T = std::decay_t<decltype(v)>;
+        if constexpr (std::is_same_v<T, std::string_view> || std::is_arithmetic_v<T>) {
+          return v;
+        } else {
+          nlohmann::ordered_json array = nlohmann::ordered_json::array();
+          for (size_t i = 0; i < v.size() && i < kShown; ++i) {
+            if constexpr (std::is_same_v<T, std::vector<bool>>) {
+              array.push_back(static_cast<bool>(v[i]));
+            } else {
+              array.push_back(v[i]);
+            }
+          }
+          if (v.size() > kShown) array.push_back(fmt::format("... and {} more", v.size() - kShown));
+          return array;
+        }
+      },
+      value);
+}
+
+// {"family": "Llama-3"}, {"error": why it cannot be rendered}, or null where the file has none.
+nlohmann::ordered_json chat_template(const Model& model) {
+  try {
+    const auto found =
+        text::ChatTemplate::from_metadata(model.open->file.metadata(), model.require_tokenizer().vocabulary());
+    return {{"family", found.family()}};
+  } catch (const Error& e) {
+    if (e.code == BRIM_FAILED_PRECONDITION || !model.tokenizer) return nullptr;
+    return {{"error", e.what()}};
+  }
+}
+
+}  // namespace
+
+brim_status brim_model_open(brim_runtime* runtime, brim_str path, brim_str architecture_plugin, brim_model** out,
+                            brim_error* error) {
+  return guard(error, [&] {
+    need(out, "out") = nullptr;
+    const auto& shared = need(runtime, "runtime").runtime;
+    auto model =
+        ::open(shared, std::string(read_text(path, "path")), read_text(architecture_plugin, "architecture_plugin"));
+    *out = new brim_model{std::move(model)};
+  });
+}
+
+brim_status brim_model_get_info(brim_model* handle, brim_model_info* out, brim_error* error) {
+  return guard(error, [&] {
+    Model& model = *need(handle, "model").model;
+    const model::ModelFile& file = model.open->file;
+    brim_model_info info{};
+    if (model.open->description) {
+      const brim_model_desc& d = model.open->description->model;
+      info.n_layers = d.n_layers;
+      info.n_vocab = d.n_vocab;
+      info.width = d.width;
+      info.n_ctx_train = d.n_ctx_train;
+    }
+    info.n_tensors = static_cast<uint32_t>(file.tensors().size());
+    {
+      const std::lock_guard lock(model.mutex);
+      info.loaded = model.engine != nullptr;
+    }
+    if (model.tokenizer) info.n_tokens = static_cast<uint32_t>(model.tokenizer->vocabulary().size());
+    for (const model::Tensor& tensor : file.tensors()) info.n_parameters += tensor.shape.elements();
+    info.file_bytes = file.file_bytes();
+    info.name = str(model.name);
+    info.architecture = str(model.architecture);
+    info.file_type = str(model.file_type);
+    info.architecture_plugin = str(model.plugin);
+    write_struct(out, info, "brim_model_info");
+  });
+}
+
+brim_status brim_model_describe(brim_model* handle, char* buf, uint64_t cap, uint64_t* need_bytes, brim_error* error) {
+  return guard(error, [&] {
+    const Model& model = *need(handle, "model").model;
+    nlohmann::ordered_json metadata = nlohmann::ordered_json::object(), tensors = nlohmann::ordered_json::array();
+    for (const std::string_view key : model.open->file.metadata().keys()) {
+      metadata[std::string(key)] = shown(*model.open->file.metadata().find(key));
+    }
+    for (const model::Tensor& tensor : model.open->file.tensors()) {
+      tensors.push_back({{"name", tensor.name},
+                         {"dtype", tensor.type_name},
+                         {"shape", std::vector<uint64_t>(tensor.shape.dims().begin(), tensor.shape.dims().end())},
+                         {"bytes", tensor.bytes}});
+    }
+    const nlohmann::ordered_json all = {
+        {"metadata", std::move(metadata)}, {"tensors", std::move(tensors)}, {"chat_template", chat_template(model)}};
+    write_text(all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), buf, cap, need_bytes);
+  });
+}
+
+void brim_model_close(brim_model* model) { delete model; }

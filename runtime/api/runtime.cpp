@@ -1,0 +1,154 @@
+// brim_runtime_*: puts a machine together from what the host says, the configuration says, and nobody says.
+#include <algorithm>
+#include <api/guard.hpp>
+#include <api/handles.hpp>
+#include <base/library_path.hpp>
+#include <base/team.hpp>
+#include <filesystem>
+#include <loader/cpu_features.hpp>
+#include <loader/paths.hpp>
+#include <topology/report.hpp>
+
+using namespace brim;
+using namespace brim::api;
+
+namespace {
+
+uint32_t log_level_of(std::string_view name) {
+  constexpr std::string_view names[] = {"trace", "debug", "info", "warning", "error"};  // BRIM_LOG_TRACE ..
+  return static_cast<uint32_t>(std::ranges::find(names, name) - std::begin(names));
+}
+
+Log log_of(const brim_runtime_config& given, const config::Options& options) {
+  Log log;
+  log.level = given.config && given.log_level == BRIM_LOG_TRACE ? log_level_of(options.text("runtime.log_level"))
+                                                                : given.log_level;
+  if (given.log) {
+    log.sink = [call = given.log, user = given.user](uint32_t level, std::string_view source,
+                                                     std::string_view message) {
+      call(user, level, str(source), str(message));
+    };
+  }
+  return log;
+}
+
+// The host's threads, or the process's team; one of its own where another number of threads is asked for than that has.
+std::shared_ptr<Team> team_of(const brim_runtime_config& given, const config::Options& options) {
+  if (given.team_run) {
+    return std::make_shared<Team>(HostTeam{given.team_run, given.user, std::max(1u, given.team_threads)});
+  }
+  const uint32_t threads = given.threads ? given.threads : static_cast<uint32_t>(options.integer("runtime.threads"));
+  if (threads > 4096) fail(BRIM_INVALID_ARGUMENT, "{} threads were asked for; 4096 is the most", threads);
+  std::shared_ptr<Team> team = shared_team(threads);
+  if (threads != 0 && team->size() != threads) team = std::make_shared<Team>(threads);
+  return team;
+}
+
+std::vector<std::string> directories_of(const brim_runtime_config& given, const config::Options& options) {
+  std::vector<std::string> directories;
+  if (given.n_plugin_dirs) {
+    need(given.plugin_dirs, "plugin_dirs");
+    for (uint32_t i = 0; i < given.n_plugin_dirs; ++i) {
+      directories.emplace_back(read_text(given.plugin_dirs[i], "plugin_dirs"));
+    }
+    return directories;
+  }
+  directories = options.folders("runtime.plugin_dirs");
+  if (!directories.empty()) return directories;
+  const std::filesystem::path folder = loader::from_utf8(own_library_path()).parent_path() / "brim" / "plugins";
+  // On Windows the library lies in bin/, its plugins where every other system has them.
+  const std::filesystem::path beside = folder.parent_path().parent_path().parent_path() / "lib" / "brim" / "plugins";
+  std::error_code ignored;
+  const bool elsewhere =
+      !std::filesystem::is_directory(folder, ignored) && std::filesystem::is_directory(beside, ignored);
+  return {loader::to_utf8(elsewhere ? beside : folder)};
+}
+
+std::map<std::string, loader::Settings> settings_of(const config::Options& options) {
+  std::map<std::string, loader::Settings> settings;
+  for (const char* kind : {"backend", "architecture"}) {
+    for (const std::string& id : options.plugins_with_settings(kind)) {
+      for (auto& [key, value] : options.settings(kind, id)) settings[id][key] = value;
+    }
+  }
+  return settings;
+}
+
+void warn_of_idle_settings(const loader::Loader& loader, const loader::Config& config) {
+  for (const auto& [id, settings] : config.settings) {
+    const auto taken = [&](const loader::Candidate& c) { return c.id == id && c.status == loader::Status::kTaken; };
+    if (std::ranges::none_of(loader.candidates(), taken)) {
+      config.log.write(BRIM_LOG_WARNING, "config",
+                       fmt::format("the configuration has settings for {}, which is not loaded", id));
+    }
+  }
+}
+
+void require_live_device(const negotiator::Machine& machine, const loader::Config& config) {
+  if (std::ranges::any_of(machine.topology.devices, &topology::Device::live)) return;
+  std::string refused;
+  const auto add = [&](std::string_view who, std::string_view why) { refused += fmt::format("; {}: {}", who, why); };
+  for (const loader::Candidate& c : machine.loader->candidates()) {
+    if (c.status == loader::Status::kRefused) add(c.id.empty() ? c.manifest : c.id, c.reason);
+  }
+  for (const topology::Refusal& r : machine.topology.refusals) add(r.who, r.reason);
+  fail(BRIM_NOT_FOUND, "no usable backend in {}{}", fmt::join(config.directories, ", "),
+       refused.empty() ? "; no plugin lies there: name the right folder by runtime.plugin_dirs" : refused);
+}
+
+}  // namespace
+
+brim_status brim_runtime_create(const brim_runtime_config* config, brim_runtime** out, brim_error* error) {
+  return guard(error, [&] {
+    need(out, "out") = nullptr;
+    const brim_runtime_config given = config ? read_struct(config, "brim_runtime_config") : brim_runtime_config{};
+    if (given.log_level > BRIM_LOG_PLUGIN_MISUSE) fail(BRIM_UNSUPPORTED, "log level {} is not known", given.log_level);
+    const config::Options options = given.config ? given.config->options : config::Options();
+    loader::Config found;
+    found.log = log_of(given, options);
+    found.team = team_of(given, options);
+    found.directories = directories_of(given, options);
+    found.settings = settings_of(options);
+    found.cpu_features = loader::detect_cpu_features();
+    if (given.n_static_plugins) {
+      need(given.static_plugins, "static_plugins");
+      found.static_plugins.assign(given.static_plugins, given.static_plugins + given.n_static_plugins);
+    }
+    auto machine = std::make_shared<negotiator::Machine>();
+    machine->loader = std::make_unique<loader::Loader>(found);
+    warn_of_idle_settings(*machine->loader, found);
+    machine->topology = topology::detect(*machine->loader);
+    require_live_device(*machine, found);
+    auto runtime = std::make_shared<Runtime>();
+    runtime->machine = std::move(machine);
+    *out = new brim_runtime{std::move(runtime)};
+  });
+}
+
+brim_status brim_runtime_report(brim_runtime* handle, char* buf, uint64_t cap, uint64_t* need_bytes,
+                                brim_error* error) {
+  return guard(error, [&] {
+    Runtime& runtime = *need(handle, "runtime").runtime;
+    nlohmann::json report;
+    {
+      const std::lock_guard lock(runtime.mutex);
+      topology::refresh(runtime.machine->topology);
+      report = topology::report(*runtime.machine->loader, runtime.machine->topology);
+    }
+    report["library"] = {{"version", BRIM_VERSION},
+                         {"abi_major", BRIM_ABI_MAJOR},
+                         {"abi_minor", BRIM_ABI_MINOR},
+                         {"path", own_library_path()},
+                         {"threads", runtime.machine->loader->team()->size()}};
+    write_text(report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), buf, cap, need_bytes);
+  });
+}
+
+brim_status brim_runtime_bandwidth(brim_runtime* handle, double* bytes_per_second, brim_error* error) {
+  return guard(error, [&] {
+    need(bytes_per_second, "bytes_per_second") = 0;
+    *bytes_per_second = topology::probe_bandwidth(*need(handle, "runtime").runtime->machine->loader->team());
+  });
+}
+
+void brim_runtime_destroy(brim_runtime* runtime) { delete runtime; }

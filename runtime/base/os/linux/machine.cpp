@@ -1,0 +1,242 @@
+// os/machine.hpp from sched_getaffinity, /proc and /sys. Both cgroup versions are read, at the process's own group and
+// at every group above it: a limit anywhere on the way up holds.
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <base/os/linux/machine_files.hpp>
+#include <base/os/machine.hpp>
+#include <charconv>
+#include <cstring>
+#include <exception>
+#include <fstream>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string_view>
+#include <vector>
+
+namespace brim::os {
+namespace {
+
+// A file of /proc or /sys as text; empty where it cannot be read.
+std::string text_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (file) text << file.rdbuf();
+  return text.str();
+}
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  return text;
+}
+
+// The number that `text` starts with; nothing for "max", "-1" or nonsense.
+std::optional<uint64_t> number(std::string_view text) {
+  text = trimmed(text);
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end == text.data()) return std::nullopt;
+  return value;
+}
+
+// The number after `key` at the start of a line ("MemTotal:", "inactive_file").
+std::optional<uint64_t> field(std::string_view text, std::string_view key) {
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    if (line.size() > key.size() && line.starts_with(key) && (line[key.size()] == ' ' || key.back() == ':'))
+      return number(line.substr(key.size()));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return std::nullopt;
+}
+
+// Does the comma-separated list hold the word?
+bool lists(std::string_view list, std::string_view word) {
+  while (!list.empty()) {
+    const size_t end = std::min(list.find(','), list.size());
+    if (list.substr(0, end) == word) return true;
+    list.remove_prefix(std::min(end + 1, list.size()));
+  }
+  return false;
+}
+
+// One group on the way from the process's own to the root.
+struct Group {
+  std::string folder;  // where its files lie
+  std::string name;    // "/a/b", as people know it
+};
+
+// A hierarchy that the process is in: `mount` joined with every ancestor of `path`, innermost first. Inside a container
+// the path may name groups that the mount does not show; then the mount's own root is all there is.
+std::vector<Group> groups(const std::string& mount, std::string path) {
+  std::vector<Group> out;
+  while (path.size() > 1) {
+    out.push_back({mount + path, path});
+    path.resize(path.rfind('/'));
+  }
+  out.push_back({mount, "/"});
+  return out;
+}
+
+// The process's groups that control `controller` ("memory", "cpu"): those of version 1 where it is mounted so, and
+// those of version 2.
+struct Hierarchies {
+  std::vector<Group> v1, v2;
+};
+
+Hierarchies hierarchies(const std::string& root, std::string_view controller) {
+  Hierarchies out;
+  std::string path1, path2;
+  bool in1 = false, in2 = false;
+  std::istringstream lines(text_of(root + "/proc/self/cgroup"));
+  for (std::string line; std::getline(lines, line);) {
+    // "4:memory:/a/b" of version 1, "0::/a/b" of version 2
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const std::string path = line.substr(second + 1);
+    if (path.empty() || path[0] != '/') continue;
+    if (controllers.empty()) {
+      path2 = path;
+      in2 = true;
+    } else if (lists(controllers, controller)) {
+      path1 = path;
+      in1 = true;
+    }
+  }
+  std::istringstream mounts(text_of(root + "/proc/self/mountinfo"));
+  for (std::string line; std::getline(mounts, line);) {
+    // id parent dev root mountpoint options [fields] - type source super-options
+    const size_t dash = line.find(" - ");
+    if (dash == std::string::npos) continue;
+    std::istringstream before(line.substr(0, dash)), after(line.substr(dash + 3));
+    std::string skip, base, mount, type, source, options;
+    before >> skip >> skip >> skip >> base >> mount;
+    after >> type >> source >> options;
+    // The mount shows the groups below `base`; the process's path counts from there.
+    const auto below = [&base](const std::string& path) {
+      if (base.size() <= 1) return path;
+      return path.starts_with(base + "/") ? path.substr(base.size()) : std::string("/");
+    };
+    if (type == "cgroup2" && in2 && out.v2.empty()) {
+      out.v2 = groups(root + mount, below(path2));
+    } else if (type == "cgroup" && in1 && out.v1.empty() && lists(options, controller)) {
+      out.v1 = groups(root + mount, below(path1));
+    }
+  }
+  return out;
+}
+
+uint64_t minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
+void clamp(MemoryReading& reading, uint64_t limit, uint64_t used, uint64_t cache, std::string by) {
+  const uint64_t free = minus(limit, minus(used, cache));
+  if (limit >= reading.total && free >= reading.available) return;
+  reading.total = std::min(reading.total, limit);
+  reading.available = std::min({reading.available, free, reading.total});
+  reading.limited_by = std::move(by);
+}
+
+}  // namespace
+
+MemoryReading memory_of(const std::string& root) {
+  MemoryReading reading;
+  const std::string info = text_of(root + "/proc/meminfo");
+  reading.total = field(info, "MemTotal:").value_or(0) * 1024;
+  reading.available = field(info, "MemAvailable:").value_or(0) * 1024;
+  const Hierarchies all = hierarchies(root, "memory");
+  for (const Group& group : all.v2) {
+    // Above memory.high the kernel throttles until nothing moves: as good as a limit.
+    std::optional<uint64_t> limit = number(text_of(group.folder + "/memory.max"));
+    if (const auto high = number(text_of(group.folder + "/memory.high")))
+      limit = std::min(*high, limit.value_or(*high));
+    const auto used = number(text_of(group.folder + "/memory.current"));
+    if (!limit || !used) continue;
+    const std::string stat = text_of(group.folder + "/memory.stat");
+    const uint64_t cache = field(stat, "inactive_file").value_or(0) + field(stat, "active_file").value_or(0);
+    clamp(reading, *limit, *used, cache, "the cgroup v2 limit of " + group.name);
+  }
+  for (const Group& group : all.v1) {
+    const auto limit = number(text_of(group.folder + "/memory.limit_in_bytes"));
+    const auto used = number(text_of(group.folder + "/memory.usage_in_bytes"));
+    if (!limit || !used) continue;
+    const std::string stat = text_of(group.folder + "/memory.stat");
+    const uint64_t cache =
+        field(stat, "total_inactive_file").value_or(0) + field(stat, "total_active_file").value_or(0);
+    clamp(reading, *limit, *used, cache, "the cgroup v1 limit of " + group.name);
+  }
+  return reading;
+}
+
+uint32_t cores_of(const std::string& root, const std::vector<uint32_t>& allowed) {
+  // Hyper-threads of one core list each other: as many lists, as many cores.
+  std::set<std::string> cores;
+  for (const uint32_t cpu : allowed) {
+    const std::string folder = root + "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+    std::string siblings = text_of(folder + "core_cpus_list");
+    if (siblings.empty()) siblings = text_of(folder + "thread_siblings_list");
+    cores.insert(siblings.empty() ? "cpu " + std::to_string(cpu) : siblings);
+  }
+  uint64_t count = std::max<size_t>(1, cores.size());
+  const auto apply = [&count](uint64_t quota, uint64_t period) {
+    if (period != 0) count = std::min(count, std::max<uint64_t>(1, quota / period + (quota % period != 0)));
+  };
+  const Hierarchies all = hierarchies(root, "cpu");
+  for (const Group& group : all.v2) {
+    const std::string max = text_of(group.folder + "/cpu.max");  // "150000 100000" or "max 100000"
+    const size_t space = max.find(' ');
+    if (space == std::string::npos) continue;
+    const auto quota = number(std::string_view(max).substr(0, space));
+    const auto period = number(std::string_view(max).substr(space));
+    if (quota && period) apply(*quota, *period);
+  }
+  for (const Group& group : all.v1) {
+    const auto quota = number(text_of(group.folder + "/cpu.cfs_quota_us"));
+    const auto period = number(text_of(group.folder + "/cpu.cfs_period_us"));
+    if (quota && period) apply(*quota, *period);
+  }
+  return static_cast<uint32_t>(count);
+}
+
+uint32_t usable_cores() noexcept {
+  try {
+    std::vector<uint32_t> allowed;
+    // The kernel refuses a set smaller than its own: grow until it fits.
+    for (size_t sets = 1; sets <= 1024 && allowed.empty(); sets *= 4) {
+      std::vector<cpu_set_t> mask(sets);
+      const size_t bytes = sets * sizeof(cpu_set_t);
+      if (sched_getaffinity(0, bytes, mask.data()) != 0) continue;
+      for (uint32_t cpu = 0; cpu < bytes * 8; ++cpu)
+        if (CPU_ISSET_S(cpu, bytes, mask.data())) allowed.push_back(cpu);
+    }
+    return cores_of("", allowed);
+  } catch (const std::exception&) {
+    return 1;
+  }
+}
+
+MemoryReading system_memory() { return memory_of(""); }
+
+static_assert(sizeof(sigset_t) <= 128);
+
+SignalsBlocked::SignalsBlocked() noexcept {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, reinterpret_cast<sigset_t*>(kept_));
+}
+
+SignalsBlocked::~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, reinterpret_cast<const sigset_t*>(kept_), nullptr); }
+
+void name_this_thread(const char* name) noexcept {
+  char cut[16] = {};
+  std::strncpy(cut, name, sizeof(cut) - 1);
+  pthread_setname_np(pthread_self(), cut);
+}
+
+}  // namespace brim::os

@@ -1,0 +1,52 @@
+// brim-check: holds what is installed, or a plugin that somebody wrote, against the contract. One subcommand for each
+// group of checks. Exit codes: 0 everything holds, 1 something does not, 2 wrong usage, 3 not supported.
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "check.hpp"
+
+namespace check {
+namespace {
+
+int complain(std::string_view message, int code) {
+  const std::string line = fmt::format("brim-check: {}\n", message);
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  return code;
+}
+
+int program(int argc, char** argv) {
+  CLI::App app("Holds plugins of Brim against their contract and against reference outputs.", "brim-check");
+  app.set_version_flag("--version",
+                       fmt::format("brim-check {} (ABI {}.{})", brim_version(), BRIM_ABI_MAJOR, BRIM_ABI_MINOR));
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  const std::vector<Group> groups = {add_golden(app)};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {
+    return app.exit(asked);
+  } catch (const CLI::ParseError& error) {
+    return complain(error.what(), kWrongUsage);
+  }
+  try {
+    for (const Group& group : groups) {
+      if (!group.app->parsed()) continue;
+      const int code = group.run();
+      if (std::fflush(stdout) != 0) return complain("cannot write to standard output", kFails);
+      return code;
+    }
+  } catch (const UsageError& error) {
+    return complain(error.what(), kWrongUsage);
+  } catch (const Unsupported& reason) {
+    return complain(fmt::format("UNSUPPORTED: {}", reason.what()), kUnsupported);
+  } catch (const std::exception& error) {
+    return complain(error.what(), kFails);
+  }
+  return kWrongUsage;
+}
+
+}  // namespace
+}  // namespace check
+
+int main(int argc, char** argv) { return check::program(argc, argv); }

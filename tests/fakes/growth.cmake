@@ -1,0 +1,25 @@
+# Headers of a minor that does not exist yet: the SDK's, with a field `grown` at the end of the structs that cross the
+# boundary and the minor raised by one. Plugins and a host built against them stand for the future in the growth tests.
+# A struct that is not found stops the configuration, so that a renamed one does not quietly leave the test.
+set(BRIM_GROWN_DIR ${CMAKE_BINARY_DIR}/tests/grown)
+set(sdk_headers ${PROJECT_SOURCE_DIR}/sdk/include/brim)
+file(GLOB headers CONFIGURE_DEPENDS RELATIVE ${sdk_headers} ${sdk_headers}/*.h)
+set(brim_grown_structs brim_host_api brim_setting brim_create_info brim_plugin_header brim_architecture brim_heap_info
+                       brim_device_info brim_edge brim_op_caps brim_backend)
+set(left ${brim_grown_structs})
+foreach(header IN LISTS headers)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sdk_headers}/${header})
+  file(READ ${sdk_headers}/${header} text)
+  foreach(struct IN LISTS brim_grown_structs)
+    string(REPLACE "} ${struct};" "  uint64_t grown;\n} ${struct};" grown "${text}")
+    if(NOT grown STREQUAL text)
+      list(REMOVE_ITEM left ${struct})
+      set(text "${grown}")
+    endif()
+  endforeach()
+  string(REGEX REPLACE "#define BRIM_ABI_MINOR [0-9]+u" "#define BRIM_ABI_MINOR 1000u" text "${text}")
+  file(CONFIGURE OUTPUT ${BRIM_GROWN_DIR}/brim/${header} CONTENT "${text}" @ONLY)
+endforeach()
+if(left)
+  message(FATAL_ERROR "growth.cmake: no such structs in ${sdk_headers}: ${left}")
+endif()
