@@ -1,0 +1,225 @@
+// Flat formats times 8-bit activations of 32 elements.
+//
+// Per block and row: acc += (d_w * d_a) * dot(code, q), and for formats whose codes are not centred
+// acc += m * sum_a, where m is the stored minimum or -offset * d_w. The dot products are exact integers; the two additions
+// are fused where the variant has FMA. `reference` below is the definition in scalar code.
+#include "matmul/flat.hpp"
+
+#include "formats/blocks.hpp"
+#include "matmul/activation.hpp"
+#include "matmul/rows8.hpp"
+
+namespace brim_cpu {
+namespace {
+
+// 16 bytes of nibbles per row: w[0..3] are elements 0..15, w[4..7] elements 16..31.
+BRIM_INLINE void load_nibbles(const uint8_t* p, const RowOffsets& rows, Lanes* w) {
+  transpose16(p, rows, w);
+  const Lanes low = splat8(15);
+  unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+    w[j + 4] = lanes_and(lanes_shift<-4>(w[j]), low);
+    w[j] = lanes_and(w[j], low);
+  });
+}
+
+// Bit i of each row's dword becomes bit 4 of element i.
+BRIM_INLINE void or_fifth_bits(Lanes high, Lanes* w) {
+  unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
+    // Four bits to bit 4 of four bytes: bit n of the nibble moves to bit 8 * n + 4.
+    constexpr int kFirst = 4 * decltype(j)::value;
+    Lanes bits = lanes_and(lanes_shift<4 - kFirst>(high), splat32(1u << 4));
+    bits = lanes_or(bits, lanes_and(lanes_shift<11 - kFirst>(high), splat32(1u << 12)));
+    bits = lanes_or(bits, lanes_and(lanes_shift<18 - kFirst>(high), splat32(1u << 20)));
+    bits = lanes_or(bits, lanes_and(lanes_shift<25 - kFirst>(high), splat32(1u << 28)));
+    w[j] = lanes_or(w[j], bits);
+  });
+}
+
+BRIM_INLINE Floats offset_minimum(Floats d, int offset) {
+  return floats_mul(d, floats_splat(static_cast<float>(-offset)));
+}
+
+// unpack(): the codes of one block of eight rows, its scales, and its minima where kMinimum.
+struct Q4_0Rows : Q4_0Layout {
+  static constexpr Codes kCodes = Codes::kU4;
+  static constexpr bool kMinimum = true;
+  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
+    load_nibbles(p + 2, rows, w);
+    d = floats_from_half(gather4(p, rows));
+    m = offset_minimum(d, kOffset);
+  }
+};
+
+struct Q4_1Rows : Q4_1Layout {
+  static constexpr Codes kCodes = Codes::kU4;
+  static constexpr bool kMinimum = true;
+  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
+    load_nibbles(p + 4, rows, w);
+    const Lanes scales = gather4(p, rows);
+    d = floats_from_half(scales);
+    m = floats_from_half(lanes_shift<-16>(scales));
+  }
+};
+
+struct Q5_0Rows : Q5_0Layout {
+  static constexpr Codes kCodes = Codes::kU5;
+  static constexpr bool kMinimum = true;
+  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
+    load_nibbles(p + 6, rows, w);
+    or_fifth_bits(gather4(p + 2, rows), w);
+    d = floats_from_half(gather4(p, rows));
+    m = offset_minimum(d, kOffset);
+  }
+};
+
+struct Q5_1Rows : Q5_1Layout {
+  static constexpr Codes kCodes = Codes::kU5;
+  static constexpr bool kMinimum = true;
+  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
+    load_nibbles(p + 8, rows, w);
+    or_fifth_bits(gather4(p + 4, rows), w);
+    const Lanes scales = gather4(p, rows);
+    d = floats_from_half(scales);
+    m = floats_from_half(lanes_shift<-16>(scales));
+  }
+};
+
+struct Q8_0Rows : Q8_0Layout {
+  static constexpr Codes kCodes = Codes::kS8;
+  static constexpr bool kMinimum = false;
+  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
+    transpose16(p + 2, rows, w);
+    transpose16(p + 18, rows, w + 4);
+    d = floats_from_half(gather4(p, rows));
+    m = floats_zero();
+  }
+};
+
+struct Iq4NlRows : Iq4NlLayout {
+  static constexpr Codes kCodes = Codes::kS8;
+  static constexpr bool kMinimum = false;
+  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
+    load_nibbles(p + 2, rows, w);
+    unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_lookup(kIq4Values, w[j]); });
+    d = floats_from_half(gather4(p, rows));
+    m = floats_zero();
+  }
+};
+
+struct Mxfp4Rows : Mxfp4Layout {
+  static constexpr Codes kCodes = Codes::kU5;
+  static constexpr bool kMinimum = true;
+  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
+    load_nibbles(p + 1, rows, w);
+    const Lanes centre = splat8(kOffset);
+    unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_add8(lanes_lookup(kFp4Values, w[j]), centre); });
+    const Lanes e = lanes_and(gather4(p, rows), splat32(0xff));  // as e8m0_half()
+    const Lanes a = lanes_shift<-1>(e);
+    const Lanes b = lanes_sub32(e, a);
+    d = floats_mul(floats_from_bits(lanes_shift<23>(lanes_add32(a, splat32(64)))),
+                   floats_from_bits(lanes_shift<23>(lanes_add32(b, splat32(62)))));
+    m = offset_minimum(d, kOffset);
+  }
+};
+
+template <class Format>
+struct FlatFamily {
+  using Block = FlatActivation;
+  static constexpr int kChunkBlocks = 8;
+  static constexpr int kBlockElements = 32;
+  static constexpr size_t kBlockBytes = Format::kBytes;
+
+  struct Tile {
+    Lanes w[kChunkBlocks][8];
+    Floats d[kChunkBlocks];
+    Floats m[kChunkBlocks];
+  };
+
+  static BRIM_INLINE void finish(Lanes sum, Floats d, Floats m, const Block& a, Floats& acc) {
+    acc = floats_fma(floats_from_int(sum), floats_mul(d, floats_splat(a.d)), acc);
+    if constexpr (Format::kMinimum) acc = floats_fma(m, floats_splat(a.sum), acc);
+  }
+
+  static BRIM_INLINE void accumulate_one(const uint8_t* p, const RowOffsets& rows, const Block& a, Floats& acc) {
+    Lanes w[8];
+    Floats d, m;
+    Format::unpack(p, rows, w, d, m);
+    Lanes sum = lanes_zero();
+    add_products<Format::kCodes, 8, 1, false>(&sum, w, lanes_zero(), a.q, 0);
+    finish(sum, d, m, a, acc);
+  }
+
+  static BRIM_INLINE void fill(const uint8_t* p, const RowOffsets& rows, int blocks, Tile& tile) {
+    for (int b = 0; b < blocks; ++b, p += kBlockBytes) Format::unpack(p, rows, tile.w[b], tile.d[b], tile.m[b]);
+  }
+
+  template <int T>
+  static BRIM_INLINE void accumulate(const Tile& tile, int blocks, const uint8_t* activations, size_t stride,
+                                     Floats* out) {
+    Floats acc[T];
+    unroll<T>([&](auto t) BRIM_INLINE_LAMBDA { acc[t] = out[t]; });
+    for (int b = 0; b < blocks; ++b, activations += sizeof(Block)) {
+      Lanes sum[T];
+      unroll<T>([&](auto t) BRIM_INLINE_LAMBDA { sum[t] = lanes_zero(); });
+      const int8_t* q = reinterpret_cast<const Block*>(activations)->q;
+      add_products<Format::kCodes, 8, T, false>(sum, tile.w[b], lanes_zero(), q, stride);
+      unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
+        const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(t) * stride);
+        finish(sum[t], tile.d[b], tile.m[b], *a, acc[t]);
+      });
+    }
+    unroll<T>([&](auto t) BRIM_INLINE_LAMBDA { out[t] = acc[t]; });
+  }
+};
+
+template <class Format>
+void reference(const void* weights, size_t row_bytes, int64_t row_begin, int64_t row_end, const void* prepared,
+               size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t r = row_begin; r < row_end; ++r) {
+      const auto* p = static_cast<const uint8_t*>(weights) + static_cast<size_t>(r) * row_bytes;
+      const auto* a = reinterpret_cast<const FlatActivation*>(static_cast<const uint8_t*>(prepared) +
+                                                              static_cast<size_t>(t) * prepared_stride);
+      float acc = 0;
+      for (int64_t i = 0; i < k; i += 32, p += Format::kBytes, ++a) {
+        FlatBlock b;
+        Format::unpack(p, b);
+        int sum = 0;
+        for (int j = 0; j < 32; ++j) sum += b.code[j] * a->q[j];
+        const float m = Format::kOffset != 0 ? b.d * static_cast<float>(-Format::kOffset) : b.m;
+        acc = fused(static_cast<float>(sum), b.d * a->d, acc);
+        if (Format::kMinimum) acc = fused(m, a->sum, acc);
+      }
+      out[t * out_stride + r] = acc;
+    }
+  }
+}
+
+// Format's own unpack() hides the scalar one of its layout.
+template <class Rows, class Layout>
+struct Scalar : Rows {
+  static void unpack(const uint8_t* p, FlatBlock& b) { Layout::unpack(p, b); }
+};
+
+template <class Rows, class Layout>
+constexpr MatmulKernel entry() {
+  return {Layout::kDtype, Activation::kFlat8, flat_activation_bytes,
+          prepare_flat,   multiply_rows8<FlatFamily<Rows>>, reference<Scalar<Rows, Layout>>};
+}
+
+constexpr MatmulKernel kKernels[] = {
+    entry<Q4_0Rows, Q4_0Layout>(),   entry<Q4_1Rows, Q4_1Layout>(), entry<Q5_0Rows, Q5_0Layout>(),
+    entry<Q5_1Rows, Q5_1Layout>(),   entry<Q8_0Rows, Q8_0Layout>(), entry<Iq4NlRows, Iq4NlLayout>(),
+    entry<Mxfp4Rows, Mxfp4Layout>(),
+};
+
+}  // namespace
+
+const MatmulKernel* find_flat_matmul(uint32_t dtype) {
+  for (const MatmulKernel& kernel : kKernels) {
+    if (kernel.dtype == dtype) return &kernel;
+  }
+  return nullptr;
+}
+
+}  // namespace brim_cpu

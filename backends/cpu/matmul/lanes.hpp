@@ -1,0 +1,55 @@
+// Eight weight rows at a time: the vector vocabulary of the matmul kernels.
+//
+// Lanes holds 256 bits of integers, lane r (32 bits) belonging to weight row r of a group of eight: four 8-bit codes of
+// consecutive k, two 16-bit numbers, or one 32-bit sum. Floats holds one F32 per row. With rows in lanes a sum over K
+// needs no horizontal step, and block scales of eight rows are applied by one multiplication.
+//
+// Codes are multiplied with 8-bit activations through a Chain that gathers several products before it is widened:
+//   chain = dot_first<Codes>(w, a)             // = w[r][0..3] * a[0..3]
+//   chain = dot_step<Codes>(chain, w, a)       // += w[r][0..3] * a[0..3]; at most kChainSteps<Codes> in all
+//   sum   = dot_scaled(sum, chain, scale)      // += chain * scale, scale being a 16-bit pair (s, s) per row
+//   sum   = dot_plain(sum, chain)              // += chain
+// One file per instruction family provides the same names; `rows` below says where the eight rows start.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#define BRIM_INLINE inline __attribute__((always_inline))
+
+namespace brim_cpu {
+
+// Magnitude of the codes: up to 15, 31 or 63 and not negative, or any int8_t. Bounds how many products fit 16 bits.
+enum class Codes { kU4, kU5, kU6, kS8 };
+
+// Byte distance of rows 1..7 from row 0. Past the end of a matrix the last row is repeated.
+struct RowOffsets {
+  size_t at[8];
+};
+
+// f(constant 0), f(constant 1), ... f(constant n - 1), always unrolled.
+template <class F, size_t... I>
+BRIM_INLINE void unroll_impl(F&& f, std::index_sequence<I...>) {
+  (f(std::integral_constant<int, static_cast<int>(I)>{}), ...);
+}
+template <int N, class F>
+BRIM_INLINE void unroll(F&& f) {
+  unroll_impl(std::forward<F>(f), std::make_index_sequence<static_cast<size_t>(N)>{});
+}
+// What a lambda given to unroll() carries, so that it is inlined at any size.
+#define BRIM_INLINE_LAMBDA __attribute__((always_inline))
+
+// Fetches Bytes from p on, a cache line at a time.
+template <size_t Bytes>
+BRIM_INLINE void prefetch(const uint8_t* p) {
+  unroll<static_cast<int>((Bytes + 63) / 64)>([&](auto i) BRIM_INLINE_LAMBDA { __builtin_prefetch(p + 64 * i); });
+}
+
+}  // namespace brim_cpu
+
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#include "matmul/lanes_avx2.hpp"
+#else
+#include "matmul/lanes_pair.hpp"
+#endif

@@ -1,0 +1,20 @@
+// Which kernel multiplies which dtype.
+#include "matmul/matmul.hpp"
+
+#include <brim/types.h>
+
+#include "matmul/flat.hpp"
+#include "matmul/strict.hpp"
+#include "matmul/super.hpp"
+
+namespace brim_cpu {
+
+const MatmulKernel* find_matmul(uint32_t dtype, uint32_t numerics) {
+  if (numerics == BRIM_NUMERICS_FAST) {
+    if (const MatmulKernel* kernel = find_flat_matmul(dtype)) return kernel;
+    if (const MatmulKernel* kernel = find_super_matmul(dtype)) return kernel;
+  }
+  return find_strict_matmul(dtype);
+}
+
+}  // namespace brim_cpu

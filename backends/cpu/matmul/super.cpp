@@ -1,0 +1,353 @@
+// Super-block formats times 8-bit activations of 256 elements.
+//
+// Per block and row, with integer scales and minima per group g of 16:
+//   acc += (d_w * d_a) * sum_g scale[g] * dot(code[g], q[g])
+//   acc -= (dmin * d_a) * sum_g min[g] * sums_a[g]
+// Formats with centred codes (Q3_K, Q6_K) use min = scale and dmin = offset * d. Both inner sums are exact in 32 bits:
+// the largest, Q6_K's, is 256 * 63 * 127 * 128 < 2^28.1. `reference` below is the definition in scalar code.
+#include "matmul/super.hpp"
+
+#include "formats/blocks.hpp"
+#include "matmul/activation.hpp"
+#include "matmul/rows8.hpp"
+
+namespace brim_cpu {
+namespace {
+
+// Scales and minima of one block of eight rows. Layouts with one scale per 32 elements fill scale[0..7].
+struct Header {
+  Lanes scale[16];  // 16-bit pairs (s, s)
+  Lanes min[8];     // 16-bit pairs (min of group 2j, min of group 2j + 1)
+  Floats d;
+  Floats minus_dmin;
+};
+
+BRIM_INLINE Floats negated(Floats d, int factor) { return floats_mul(d, floats_splat(static_cast<float>(-factor))); }
+
+// Sixteen signed 8-bit scales, four dwords per row, of a format whose codes are offset.
+BRIM_INLINE void spread_centred_scales(const Lanes* bytes, Header& h) {
+  unroll<16>([&](auto g) BRIM_INLINE_LAMBDA { h.scale[g] = spread_byte<g % 4, true>(bytes[g / 4]); });
+  unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { h.min[j] = pair_bytes<j % 2 * 2, true>(bytes[j / 2]); });
+}
+
+// d, dmin and the 6-bit scales and minima that Q4_K and Q5_K share: 16 bytes.
+BRIM_INLINE void load_header_6bit(const uint8_t* p, const RowOffsets& rows, Header& h) {
+  Lanes v[4];
+  transpose16(p, rows, v);
+  h.d = floats_from_half(v[0]);
+  h.minus_dmin = negated(floats_from_half(lanes_shift<-16>(v[0])), 1);
+  const Lanes six = splat8(0x3f), four = splat8(0x0f), upper = splat8(0x30);
+  const Lanes scale[2] = {lanes_and(v[1], six),
+                          lanes_or(lanes_and(v[3], four), lanes_and(lanes_shift<-2>(v[1]), upper))};
+  const Lanes min[2] = {lanes_and(v[2], six), lanes_or(lanes_and(lanes_shift<-4>(v[3]), four),
+                                                       lanes_and(lanes_shift<-2>(v[2]), upper))};
+  unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
+    h.scale[j] = spread_byte<j % 4, false>(scale[j / 4]);
+    h.min[j] = spread_byte<j % 4, false>(min[j / 4]);
+  });
+}
+
+// header(): scales and minima of one block of eight rows.
+// quads(): calls sink(g, w) for every group g of 16 elements, w[4] being its codes.
+struct Q4KRows : Q4KLayout {
+  static constexpr Codes kCodes = Codes::kU4;
+  static constexpr int kScaleVectors = 8;  // code vectors that share a scale
+  static constexpr bool kMinimum = true;
+  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) { load_header_6bit(p, rows, h); }
+  template <class Sink>
+  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
+    unroll<8>([&](auto i) BRIM_INLINE_LAMBDA {
+      constexpr int kGroup = i / 2 * 4 + i % 2;
+      Lanes v[4], w[4];
+      transpose16(p + 16 + 16 * i, rows, v);
+      const Lanes low = splat8(15);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_and(v[j], low); });
+      sink(std::integral_constant<int, kGroup>{}, w);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_and(lanes_shift<-4>(v[j]), low); });
+      sink(std::integral_constant<int, kGroup + 2>{}, w);
+    });
+  }
+};
+
+struct Q5KRows : Q5KLayout {
+  static constexpr Codes kCodes = Codes::kU5;
+  static constexpr int kScaleVectors = 8;
+  static constexpr bool kMinimum = true;
+  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) { load_header_6bit(p, rows, h); }
+  template <class Sink>
+  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
+    Lanes high[2][4];
+    transpose16(p + 16, rows, high[0]);
+    transpose16(p + 32, rows, high[1]);
+    unroll<8>([&](auto i) BRIM_INLINE_LAMBDA {
+      constexpr int kBit = i / 2 * 2;
+      constexpr int kGroup = i / 2 * 4 + i % 2;
+      Lanes v[4], w[4];
+      transpose16(p + 48 + 16 * i, rows, v);
+      const Lanes low = splat8(15), fifth = splat8(16);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+        w[j] = lanes_or(lanes_and(v[j], low), lanes_and(lanes_shift<4 - kBit>(high[i % 2][j]), fifth));
+      });
+      sink(std::integral_constant<int, kGroup>{}, w);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+        w[j] = lanes_or(lanes_and(lanes_shift<-4>(v[j]), low), lanes_and(lanes_shift<3 - kBit>(high[i % 2][j]), fifth));
+      });
+      sink(std::integral_constant<int, kGroup + 2>{}, w);
+    });
+  }
+};
+
+struct Q6KRows : Q6KLayout {
+  static constexpr Codes kCodes = Codes::kU6;
+  static constexpr int kScaleVectors = 4;
+  static constexpr bool kMinimum = true;
+  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) {
+    Lanes bytes[4];
+    transpose16(p + 192, rows, bytes);
+    spread_centred_scales(bytes, h);
+    h.d = floats_from_half(lanes_shift<-16>(gather4(p + 206, rows)));
+    h.minus_dmin = negated(h.d, kOffset);
+  }
+  template <class Sink>
+  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
+    unroll<4>([&](auto i) BRIM_INLINE_LAMBDA {
+      constexpr int kHalf = i / 2, kSub = i % 2;
+      constexpr int kGroup = 8 * kHalf + kSub;
+      Lanes a[4], b[4], high[4], w[4];
+      transpose16(p + 128 + 32 * kHalf + 16 * kSub, rows, high);
+      transpose16(p + 64 * kHalf + 16 * kSub, rows, a);
+      const Lanes low = splat8(15), upper = splat8(0x30);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+        w[j] = lanes_or(lanes_and(a[j], low), lanes_and(lanes_shift<4>(high[j]), upper));
+      });
+      sink(std::integral_constant<int, kGroup>{}, w);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+        w[j] = lanes_or(lanes_and(lanes_shift<-4>(a[j]), low), lanes_and(high[j], upper));
+      });
+      sink(std::integral_constant<int, kGroup + 4>{}, w);
+      transpose16(p + 64 * kHalf + 32 + 16 * kSub, rows, b);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+        w[j] = lanes_or(lanes_and(b[j], low), lanes_and(lanes_shift<2>(high[j]), upper));
+      });
+      sink(std::integral_constant<int, kGroup + 2>{}, w);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+        w[j] = lanes_or(lanes_and(lanes_shift<-4>(b[j]), low), lanes_and(lanes_shift<-2>(high[j]), upper));
+      });
+      sink(std::integral_constant<int, kGroup + 6>{}, w);
+    });
+  }
+};
+
+struct Q3KRows : Q3KLayout {
+  static constexpr Codes kCodes = Codes::kU4;
+  static constexpr int kScaleVectors = 4;
+  static constexpr bool kMinimum = true;
+  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) {
+    const Lanes a = gather4(p + 96, rows), b = gather4(p + 100, rows), c = gather4(p + 104, rows);
+    const Lanes low = splat8(15), upper = splat8(0x30), minus32 = splat8(0xe0);
+    const Lanes bytes[4] = {
+        lanes_add8(lanes_or(lanes_and(a, low), lanes_and(lanes_shift<4>(c), upper)), minus32),
+        lanes_add8(lanes_or(lanes_and(b, low), lanes_and(lanes_shift<2>(c), upper)), minus32),
+        lanes_add8(lanes_or(lanes_and(lanes_shift<-4>(a), low), lanes_and(c, upper)), minus32),
+        lanes_add8(lanes_or(lanes_and(lanes_shift<-4>(b), low), lanes_and(lanes_shift<-2>(c), upper)), minus32),
+    };
+    spread_centred_scales(bytes, h);
+    h.d = floats_from_half(lanes_shift<-16>(gather4(p + 106, rows)));
+    h.minus_dmin = negated(h.d, kOffset);
+  }
+  template <class Sink>
+  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
+    unroll<2>([&](auto sub) BRIM_INLINE_LAMBDA {
+      Lanes high[4];
+      transpose16(p + 16 * sub, rows, high);
+      unroll<2>([&](auto half) BRIM_INLINE_LAMBDA {
+        Lanes v[4];
+        transpose16(p + 32 + 32 * half + 16 * sub, rows, v);
+        unroll<4>([&](auto s) BRIM_INLINE_LAMBDA {
+          constexpr int kShift = s, kBit = 4 * half + s;
+          Lanes w[4];
+          unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+            w[j] = lanes_or(lanes_and(lanes_shift<-2 * kShift>(v[j]), splat8(3)),
+                            lanes_and(lanes_shift<2 - kBit>(high[j]), splat8(4)));
+          });
+          sink(std::integral_constant<int, 8 * half + 2 * s + sub>{}, w);
+        });
+      });
+    });
+  }
+};
+
+struct Q2KRows : Q2KLayout {
+  static constexpr Codes kCodes = Codes::kU4;
+  static constexpr int kScaleVectors = 4;
+  static constexpr bool kMinimum = true;
+  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) {
+    Lanes bytes[4];
+    transpose16(p, rows, bytes);
+    const Lanes low = splat8(15);
+    unroll<4>([&](auto i) BRIM_INLINE_LAMBDA {
+      const Lanes scale = lanes_and(bytes[i], low);
+      const Lanes min = lanes_and(lanes_shift<-4>(bytes[i]), low);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { h.scale[4 * i + j] = spread_byte<j, false>(scale); });
+      unroll<2>([&](auto j) BRIM_INLINE_LAMBDA { h.min[2 * i + j] = pair_bytes<2 * j, false>(min); });
+    });
+    const Lanes halves = gather4(p + 80, rows);
+    h.d = floats_from_half(halves);
+    h.minus_dmin = negated(floats_from_half(lanes_shift<-16>(halves)), 1);
+  }
+  template <class Sink>
+  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
+    unroll<4>([&](auto i) BRIM_INLINE_LAMBDA {
+      constexpr int kGroup = i / 2 * 8 + i % 2;
+      Lanes v[4];
+      transpose16(p + 16 + 16 * i, rows, v);
+      unroll<4>([&](auto s) BRIM_INLINE_LAMBDA {
+        Lanes w[4];
+        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_and(lanes_shift<-2 * s>(v[j]), splat8(3)); });
+        sink(std::integral_constant<int, kGroup + 2 * s>{}, w);
+      });
+    });
+  }
+};
+
+struct Iq4XsRows : Iq4XsLayout {
+  static constexpr Codes kCodes = Codes::kS8;
+  static constexpr int kScaleVectors = 8;
+  static constexpr bool kMinimum = false;
+  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) {
+    const Lanes head = gather4(p, rows), low = gather4(p + 4, rows);
+    unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
+      const Lanes scale = lanes_or(lanes_and(lanes_shift<-4 * j>(low), splat32(15)),
+                                   lanes_and(lanes_shift<-12 - 2 * j>(head), splat32(0x30)));
+      h.scale[j] = spread_low16(lanes_sub32(scale, splat32(32)));
+      h.min[j] = lanes_zero();
+    });
+    h.d = floats_from_half(head);
+    h.minus_dmin = floats_zero();
+  }
+  template <class Sink>
+  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
+    unroll<8>([&](auto i) BRIM_INLINE_LAMBDA {
+      Lanes v[4], w[4];
+      transpose16(p + 8 + 16 * i, rows, v);
+      const Lanes low = splat8(15);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_lookup(kIq4Values, lanes_and(v[j], low)); });
+      sink(std::integral_constant<int, 2 * i>{}, w);
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+        w[j] = lanes_lookup(kIq4Values, lanes_and(lanes_shift<-4>(v[j]), low));
+      });
+      sink(std::integral_constant<int, 2 * i + 1>{}, w);
+    });
+  }
+};
+
+template <class Format>
+struct SuperFamily {
+  using Block = SuperActivation;
+  static constexpr int kChunkBlocks = 1;
+  static constexpr int kBlockElements = 256;
+  static constexpr size_t kBlockBytes = Format::kBytes;
+  static constexpr int kScales = 64 / Format::kScaleVectors;
+
+  struct Tile {
+    Lanes w[64];
+    Header header;
+  };
+
+  template <int T>
+  static BRIM_INLINE void finish(const Lanes* sum, const Header& h, const uint8_t* activations, size_t stride,
+                                 Floats* acc) {
+    unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
+      const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(t) * stride);
+      const Floats d = floats_splat(a->d);
+      acc[t] = floats_fma(floats_from_int(sum[t]), floats_mul(h.d, d), acc[t]);
+      if constexpr (Format::kMinimum) {
+        Lanes minima = lanes_zero();
+        unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
+          minima = dot_pairs(minima, h.min[j], broadcast4(a->sums + 2 * j));
+        });
+        acc[t] = floats_fma(floats_from_int(minima), floats_mul(h.minus_dmin, d), acc[t]);
+      }
+    });
+  }
+
+  static BRIM_INLINE void accumulate_one(const uint8_t* p, const RowOffsets& rows, const Block& a, Floats& acc) {
+    Header h;
+    Format::header(p, rows, h);
+    Lanes sum = lanes_zero();
+    Format::quads(p, rows, [&](auto g, const Lanes* w) BRIM_INLINE_LAMBDA {
+      add_products<Format::kCodes, 4, 1, true>(&sum, w, h.scale[g * kScales / 16], a.q + 16 * g, 0);
+    });
+    finish<1>(&sum, h, reinterpret_cast<const uint8_t*>(&a), 0, &acc);
+  }
+
+  static BRIM_INLINE void fill(const uint8_t* p, const RowOffsets& rows, int, Tile& tile) {
+    Format::header(p, rows, tile.header);
+    Format::quads(p, rows, [&](auto g, const Lanes* w) BRIM_INLINE_LAMBDA {
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { tile.w[4 * g + j] = w[j]; });
+    });
+  }
+
+  template <int T>
+  static BRIM_INLINE void accumulate(const Tile& tile, int, const uint8_t* activations, size_t stride, Floats* acc) {
+    constexpr int kVectors = Format::kScaleVectors;
+    const int8_t* q = reinterpret_cast<const Block*>(activations)->q;
+    Lanes sum[T];
+    unroll<T>([&](auto t) BRIM_INLINE_LAMBDA { sum[t] = lanes_zero(); });
+    for (int s = 0; s < kScales; ++s) {
+      add_products<Format::kCodes, kVectors, T, true>(sum, tile.w + s * kVectors, tile.header.scale[s],
+                                                      q + 4 * kVectors * s, stride);
+    }
+    finish<T>(sum, tile.header, activations, stride, acc);
+  }
+};
+
+template <class Format, class Layout>
+void reference(const void* weights, size_t row_bytes, int64_t row_begin, int64_t row_end, const void* prepared,
+               size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t r = row_begin; r < row_end; ++r) {
+      const auto* p = static_cast<const uint8_t*>(weights) + static_cast<size_t>(r) * row_bytes;
+      const auto* a = reinterpret_cast<const SuperActivation*>(static_cast<const uint8_t*>(prepared) +
+                                                               static_cast<size_t>(t) * prepared_stride);
+      float acc = 0;
+      for (int64_t i = 0; i < k; i += 256, p += Layout::kBytes, ++a) {
+        SuperBlock b;
+        Layout::unpack(p, b);
+        int sum = 0, minima = 0;
+        for (int g = 0; g < 16; ++g) {
+          int dot = 0;
+          for (int j = 0; j < 16; ++j) dot += b.code[16 * g + j] * a->q[16 * g + j];
+          sum += b.scale[g] * dot;
+          minima += (Layout::kOffset != 0 ? b.scale[g] : b.min[g]) * a->sums[g];
+        }
+        const float dmin = Layout::kOffset != 0 ? b.d * static_cast<float>(Layout::kOffset) : b.dmin;
+        acc = fused(static_cast<float>(sum), b.d * a->d, acc);
+        if (Format::kMinimum) acc = fused(static_cast<float>(minima), -dmin * a->d, acc);
+      }
+      out[t * out_stride + r] = acc;
+    }
+  }
+}
+
+template <class Rows, class Layout>
+constexpr MatmulKernel entry() {
+  return {Layout::kDtype, Activation::kSuper8, super_activation_bytes,
+          prepare_super,  multiply_rows8<SuperFamily<Rows>>, reference<Rows, Layout>};
+}
+
+constexpr MatmulKernel kKernels[] = {
+    entry<Q2KRows, Q2KLayout>(), entry<Q3KRows, Q3KLayout>(), entry<Q4KRows, Q4KLayout>(),
+    entry<Q5KRows, Q5KLayout>(), entry<Q6KRows, Q6KLayout>(), entry<Iq4XsRows, Iq4XsLayout>(),
+};
+
+}  // namespace
+
+const MatmulKernel* find_super_matmul(uint32_t dtype) {
+  for (const MatmulKernel& kernel : kKernels) {
+    if (kernel.dtype == dtype) return &kernel;
+  }
+  return nullptr;
+}
+
+}  // namespace brim_cpu

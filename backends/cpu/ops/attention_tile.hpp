@@ -1,0 +1,135 @@
+// The inner loops of attention: scores of several queries against 32 tokens, and weighted sums of V rows.
+//
+// Every query's arithmetic is one chain per element (over d for a score, over tokens for an output), so that taking one
+// query or several at once gives the same bits. K and V elements are converted to F32 exactly, on the fly for a few
+// queries, once into a tile of F32 where many queries use them.
+#pragma once
+
+#include "ops/simd.hpp"
+#include "state/kv.hpp"
+
+namespace brim_cpu {
+
+// Queries that share loaded vectors: as many as the registers hold.
+inline constexpr int kShared = kWidth == 16 ? 6 : kWidth == 8 ? 3 : 2;
+
+struct SourceF32 {
+  const float* at;
+  Vec codes(int64_t i) const { return load(at + i); }
+};
+struct SourceF16 {
+  const uint16_t* at;
+  Vec codes(int64_t i) const { return load_half(at + i); }
+};
+struct SourceQ8 {
+  const int8_t* at;
+  const uint16_t* scales;
+  Vec codes(int64_t i) const { return load_bytes(at + i); }
+};
+
+template <class Source>
+inline constexpr bool kScaled = false;
+template <>
+inline constexpr bool kScaled<SourceQ8> = true;
+
+// scores[n][t] = q[n] . k[t] for 32 tokens; K is [d][32].
+template <int N, class Source>
+inline void score_block(const Source& k, const float* const* q, int64_t d, float* const* scores) {
+  constexpr int kVectors = static_cast<int>(kBlockTokens) / kWidth;
+  Vec total[N][kVectors] = {};
+  for (int64_t begin = 0; begin < d; begin += kScaleRun) {
+    [[maybe_unused]] Vec scale[kVectors];
+    if constexpr (kScaled<Source>) {
+      for (int j = 0; j < kVectors; ++j) scale[j] = load_half(k.scales + begin + j * kWidth);  // run * 32 tokens
+    }
+    const int64_t end = begin + kScaleRun < d ? begin + kScaleRun : d;
+    for (int64_t i = begin; i < end; ++i) {
+      Vec key[kVectors];
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) {
+        key[j] = k.codes(i * kBlockTokens + j * kWidth);
+        if constexpr (kScaled<Source>) key[j] = key[j] * scale[j];
+      }
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) {
+        const Vec value = splat(q[n][i]);
+#pragma GCC unroll 8
+        for (int j = 0; j < kVectors; ++j) total[n][j] = fma(value, key[j], total[n][j]);
+      }
+    }
+  }
+  for (int n = 0; n < N; ++n) {
+    for (int j = 0; j < kVectors; ++j) store(scores[n] + j * kWidth, total[n][j]);
+  }
+}
+
+// sums[n][0 .. 16 * kRuns) += weights[n][t] * v[t] for t in [begin, end); V is [32][pitch], from element `column` on.
+template <int N, int kRuns, class Source>
+inline void add_columns(const Source& v, const float* const* weights, int64_t begin, int64_t end, int64_t pitch,
+                        int64_t v_runs, int64_t column, float* const* sums) {
+  constexpr int kVectors = 16 * kRuns / kWidth;
+  Vec total[N][kVectors];
+  for (int n = 0; n < N; ++n) {
+    for (int j = 0; j < kVectors; ++j) total[n][j] = load(sums[n] + column + j * kWidth);
+  }
+  for (int64_t t = begin; t < end; ++t) {
+    [[maybe_unused]] Vec scale;
+    if constexpr (kScaled<Source>) scale = splat(half_to_float(v.scales[t * v_runs + column / kScaleRun]));
+    Vec value[kVectors];
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) {
+      value[j] = v.codes(t * pitch + column + j * kWidth);
+      if constexpr (kScaled<Source>) value[j] = value[j] * scale;
+    }
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) {
+      const Vec weight = splat(weights[n][t]);
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) total[n][j] = fma(weight, value[j], total[n][j]);
+    }
+  }
+  for (int n = 0; n < N; ++n) {
+    for (int j = 0; j < kVectors; ++j) store(sums[n] + column + j * kWidth, total[n][j]);
+  }
+}
+
+template <int N, class Source>
+inline void add_values(const Source& v, const float* const* weights, int64_t begin, int64_t end, int64_t pitch,
+                       int64_t v_runs, float* const* sums) {
+  int64_t column = 0;
+  for (; column + 32 <= pitch; column += 32) add_columns<N, 2>(v, weights, begin, end, pitch, v_runs, column, sums);
+  if (column < pitch) add_columns<N, 1>(v, weights, begin, end, pitch, v_runs, column, sums);
+}
+
+// F32 copies of a head's K and V.
+template <class Source>
+inline void expand_k(const Source& k, int64_t d, float* out) {
+  for (int64_t i = 0; i < d * kBlockTokens; i += kWidth) {
+    Vec value = k.codes(i);
+    if constexpr (kScaled<Source>) {
+      const int64_t run = i / kBlockTokens / kScaleRun;
+      value = value * load_half(k.scales + run * kBlockTokens + i % kBlockTokens);
+    }
+    store(out + i, value);
+  }
+}
+template <class Source>
+inline void expand_v(const Source& v, int64_t begin, int64_t end, int64_t pitch, int64_t v_runs, float* out) {
+  for (int64_t t = begin; t < end; ++t) {
+    for (int64_t column = 0; column < pitch; column += kWidth) {
+      Vec value = v.codes(t * pitch + column);
+      if constexpr (kScaled<Source>) value = value * splat(half_to_float(v.scales[t * v_runs + column / kScaleRun]));
+      store(out + t * pitch + column, value);
+    }
+  }
+}
+
+// Calls f<N>(first) over `count` queries, kShared at a time while they last.
+template <class F>
+inline void each_shared(int count, F&& f) {
+  int at = 0;
+  for (; at + kShared <= count; at += kShared) f.template operator()<kShared>(at);
+  for (; at < count; ++at) f.template operator()<1>(at);
+}
+
+}  // namespace brim_cpu

@@ -1,0 +1,148 @@
+// One F32 vector as wide as the variant has it, and what the ops need of it.
+//
+// Written with the compilers' vector extension, so that + - * / and comparisons are the plain operators; only fused
+// multiplication, square roots and conversions name instructions. Files that use it are compiled without contraction
+// (-ffp-contract=off): a * b + c rounds twice everywhere, fma(a, b, c) once where the variant has FMA. So an element's
+// bits do not depend on whether a full vector or a tail held it.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "formats/half.hpp"
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace brim_cpu {
+
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+inline constexpr int kWidth = 16;
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+inline constexpr int kWidth = 8;
+#else
+inline constexpr int kWidth = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(kWidth * 4)));
+typedef int32_t IntVec __attribute__((vector_size(kWidth * 4)));
+
+inline Vec splat(float v) { return Vec{} + v; }
+
+inline Vec load(const float* p) {
+  Vec v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
+
+// The first n < kWidth elements; the rest of the vector is `rest`.
+inline Vec load_first(const float* p, int64_t n, float rest = 0) {
+  Vec v = splat(rest);
+  std::memcpy(&v, p, static_cast<size_t>(n) * sizeof(float));
+  return v;
+}
+inline void store_first(float* p, Vec v, int64_t n) { std::memcpy(p, &v, static_cast<size_t>(n) * sizeof(float)); }
+
+inline Vec fma(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+  return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
+}
+
+inline Vec square_root(Vec a) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+  return (Vec)_mm512_sqrt_ps((__m512)a);
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+  return (Vec)_mm256_sqrt_ps((__m256)a);
+#else
+  for (int i = 0; i < kWidth; ++i) a[i] = __builtin_sqrtf(a[i]);
+  return a;
+#endif
+}
+
+// The larger; `b` where one is NaN.
+inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
+inline Vec smaller(Vec a, Vec b) { return a < b ? a : b; }
+inline Vec magnitude(Vec a) { return (Vec)((IntVec)a & 0x7fffffff); }
+
+inline Vec to_float(IntVec v) { return __builtin_convertvector(v, Vec); }
+inline IntVec to_int(Vec v) { return __builtin_convertvector(v, IntVec); }
+
+// kWidth F16 values, exactly.
+inline Vec load_half(const uint16_t* p) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+  return (Vec)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+  return (Vec)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__aarch64__)
+  return (Vec)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+#else
+  // half_to_float_soft for four lanes at once.
+  IntVec h = {p[0], p[1], p[2], p[3]};
+  const IntVec sign = (h & 0x8000) << 16;
+  const IntVec bits = (h & 0x7fff) << 13;
+  const IntVec finite = (IntVec)((Vec)bits * splat(0x1p112f));
+  const IntVec special = (bits + ((255 - 31) << 23)) | (bits > (0x7c00 << 13) ? IntVec{} + 0x00400000 : IntVec{});
+  return (Vec)(sign | (bits >= (0x7c00 << 13) ? special : finite));
+#endif
+}
+
+// kWidth signed bytes, exactly.
+inline Vec load_bytes(const int8_t* p) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+  return (Vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+  return (Vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+  return to_float(IntVec{p[0], p[1], p[2], p[3]});
+#endif
+}
+
+// Sum and maximum of all lanes: halves are folded onto each other, always in this order.
+inline float sum(Vec v) {
+  float lane[kWidth];
+  store(lane, v);
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+  }
+  return lane[0];
+}
+inline float maximum(Vec v) {
+  float lane[kWidth];
+  store(lane, v);
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
+  }
+  return lane[0];
+}
+
+// f(i, n) for i in steps of kWidth over [0, count), n being the elements that are there; n is a constant in all but the
+// last call, so that a body may branch on n == kWidth.
+template <class F>
+inline void each_vector(int64_t count, F&& f) {
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) f(i, static_cast<int64_t>(kWidth));
+  if (i < count) f(i, count - i);
+}
+inline Vec load_up_to(const float* p, int64_t n, float rest = 0) {
+  return n == kWidth ? load(p) : load_first(p, n, rest);
+}
+inline void store_up_to(float* p, Vec v, int64_t n) {
+  if (n == kWidth) {
+    store(p, v);
+  } else {
+    store_first(p, v, n);
+  }
+}
+
+}  // namespace brim_cpu

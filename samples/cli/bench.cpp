@@ -1,0 +1,237 @@
+// `brim bench MODEL`: tokens/s of prefill and of decode, each from an empty context, as mean and standard deviation of
+// repetitions after one that is not counted. Tokens are drawn by a fixed generator: their values do not matter for
+// speed, and no text has to be found. Decode steps ask for logits, as a generation does, and choose nothing from them.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <thread>
+
+#include "commands.hpp"
+#include "host.hpp"
+#include "terminal.hpp"
+#include "words.hpp"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace cli {
+
+namespace {
+
+struct BenchOptions {
+  RuntimeOptions runtime;
+  PlanOptions plan;
+  std::string model, format = "table";
+  uint32_t n_prompt = 512, n_gen = 64, repetitions = 5;
+};
+
+struct Speed {
+  double mean = 0, deviation = 0;  // tokens/s
+};
+
+Speed speed_of(const std::vector<double>& values) {
+  Speed out;
+  if (values.empty()) return out;
+  for (const double value : values) out.mean += value;
+  out.mean /= static_cast<double>(values.size());
+  if (values.size() < 2) return out;
+  for (const double value : values) out.deviation += (value - out.mean) * (value - out.mean);
+  out.deviation = std::sqrt(out.deviation / static_cast<double>(values.size() - 1));
+  return out;
+}
+
+class Bench {
+ public:
+  Bench(const LoadedModel& loaded) : session_(loaded.model), n_vocab_(loaded.info.n_vocab) {}
+
+  // Tokens/s of n tokens in one call.
+  double prefill(uint32_t n) {
+    return timed(n, [&](uint32_t sequence) {
+      std::vector<brim_row> rows(n);
+      for (brim_row& row : rows) row = next_row(sequence, 0);
+      rows.back().outputs = uint32_t{1} << BRIM_OUTPUT_LOGITS;
+      session_.step(rows, &interrupt::token());
+    });
+  }
+
+  // Tokens/s of n steps of one token.
+  double decode(uint32_t n) {
+    return timed(n, [&](uint32_t sequence) {
+      for (uint32_t i = 0; i < n; ++i) {
+        const brim_row row = next_row(sequence, uint32_t{1} << BRIM_OUTPUT_LOGITS);
+        session_.step(std::span(&row, 1), &interrupt::token());
+      }
+    });
+  }
+
+ private:
+  brim_row next_row(uint32_t sequence, uint32_t outputs) {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;  // Knuth's MMIX generator
+    brim_row row{};
+    row.token = static_cast<int32_t>((state_ >> 33) % n_vocab_);
+    row.sequence = sequence;
+    row.outputs = outputs;
+    return row;
+  }
+
+  template <class Work>
+  double timed(uint32_t n, Work&& work) {
+    const uint32_t sequence = session_.create_sequence();
+    const auto start = std::chrono::steady_clock::now();
+    work(sequence);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    session_.remove(sequence);
+    return n / took.count();
+  }
+
+  brim::Session session_;
+  uint32_t n_vocab_;
+  uint64_t state_ = 1;
+};
+
+uint32_t threads_in_use(const Machine& machine) {
+  const auto wanted = std::stoul(machine.config.value("runtime.threads"));
+  if (wanted > 0) return static_cast<uint32_t>(wanted);
+#if defined(__linux__)
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return static_cast<uint32_t>(CPU_COUNT(&allowed));
+#endif
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// As llama-bench writes it, so that tables of both can be put together.
+std::string mebibytes(uint64_t bytes) {
+  const double mib = static_cast<double>(bytes) / 1048576.0;
+  return mib >= 1024 ? fmt::format("{:.2f} GiB", mib / 1024) : fmt::format("{:.2f} MiB", mib);
+}
+
+int bench(const BenchOptions& options) {
+  if (options.n_prompt == 0 && options.n_gen == 0) throw UsageError("nothing to measure: -p and -n are both 0");
+  PlanOptions plan = options.plan;
+  if (!plan.context) plan.context = std::max(options.n_prompt, options.n_gen);
+  const Machine machine(options.runtime, plan);
+  const LoadedModel loaded = load_model(machine, options.runtime, plan, options.model);
+  Bench bench(loaded);
+  std::vector<double> prefill_runs, decode_runs;
+  for (uint32_t i = 0; i <= options.repetitions; ++i) {
+    if (!options.runtime.quiet && stderr_is_terminal()) {
+      write_err(i == 0 ? "\r\033[Kwarming up" : fmt::format("\r\033[Kround {} of {}", i, options.repetitions));
+    }
+    const double prefill = options.n_prompt > 0 ? bench.prefill(options.n_prompt) : 0;
+    const double decode = options.n_gen > 0 ? bench.decode(options.n_gen) : 0;
+    if (i == 0) continue;
+    if (options.n_prompt > 0) prefill_runs.push_back(prefill);
+    if (options.n_gen > 0) decode_runs.push_back(decode);
+  }
+  if (!options.runtime.quiet && stderr_is_terminal()) write_err("\r\033[K");
+
+  const Speed prefill = speed_of(prefill_runs), decode = speed_of(decode_runs);
+  const double bandwidth = machine.runtime.bandwidth();
+  const double used = static_cast<double>(loaded.plan_info.bytes_per_token) * decode.mean;
+  const uint32_t threads = threads_in_use(machine);
+  const auto report = machine.report();
+  const uint32_t device = options.plan.device.empty() ? 0 : find_device(report, options.plan.device);
+  const std::string backend =
+      report.at("devices").size() > device ? report.at("devices")[device].value("plugin", "") : std::string{};
+  const std::string type(brim::view(loaded.info.file_type));
+  const std::string name = fmt::format("{} {}", brim::view(loaded.info.architecture), type);
+
+  if (options.format == "json") {
+    const auto speed_or_null = [](const std::vector<double>& runs, double value) {
+      return runs.empty() ? nlohmann::json(nullptr) : nlohmann::json(value);
+    };
+    const nlohmann::json out = {
+        {"model", options.model},
+        {"name", brim::view(loaded.info.name)},
+        {"architecture", brim::view(loaded.info.architecture)},
+        {"type", type},
+        {"size_bytes", loaded.info.file_bytes},
+        {"n_parameters", loaded.info.n_parameters},
+        {"backend", backend},
+        {"threads", threads},
+        {"numerics", loaded.plan_info.numerics == BRIM_NUMERICS_STRICT ? "strict" : "fast"},
+        {"kv", brim_dtype_name(loaded.plan_info.kv_dtype)},
+        {"n_batch", loaded.plan_info.n_batch},
+        {"n_prompt", options.n_prompt},
+        {"n_gen", options.n_gen},
+        {"repetitions", options.repetitions},
+        {"prefill_tps", speed_or_null(prefill_runs, prefill.mean)},
+        {"prefill_tps_sd", speed_or_null(prefill_runs, prefill.deviation)},
+        {"decode_tps", speed_or_null(decode_runs, decode.mean)},
+        {"decode_tps_sd", speed_or_null(decode_runs, decode.deviation)},
+        {"bytes_per_token", loaded.plan_info.bytes_per_token},
+        {"bandwidth_gbs", bandwidth / 1e9},
+        {"bandwidth_used",
+         bandwidth > 0 && !decode_runs.empty() ? nlohmann::json(used / bandwidth) : nlohmann::json(nullptr)},
+        {"load_seconds", loaded.load_seconds},
+        {"version", brim_version()}};
+    write_out(out.dump(2) + '\n');
+    return kOk;
+  }
+
+  std::vector<std::vector<std::string>> rows;
+  const auto add = [&](const std::string& test, const Speed& speed) {
+    rows.push_back({name, mebibytes(loaded.info.file_bytes), count_text(loaded.info.n_parameters), backend,
+                    std::to_string(threads), test, fmt::format("{:.2f} ± {:.2f}", speed.mean, speed.deviation)});
+  };
+  if (options.n_prompt > 0) add(fmt::format("pp{}", options.n_prompt), prefill);
+  if (options.n_gen > 0) add(fmt::format("tg{}", options.n_gen), decode);
+  if (options.format == "md") {
+    std::string out =
+        "| model | size | params | backend | threads | test | t/s |\n"
+        "| --- | ---: | ---: | --- | ---: | ---: | ---: |\n";
+    for (const auto& row : rows) {
+      for (const std::string& cell : row) out += "| " + cell + ' ';
+      out += "|\n";
+    }
+    write_out(out);
+    return kOk;
+  }
+  rows.insert(rows.begin(), {"model", "size", "params", "backend", "threads", "test", "tokens/s"});
+  std::string out = table_text(rows, {false, true, true, false, true, true, true});
+  if (options.n_gen > 0 && bandwidth > 0) {
+    out +=
+        fmt::format("decode reads {} a token: {:.1f} of {:.1f} GB/s, {:.0f} % of memory bandwidth\n",
+                    bytes_text(loaded.plan_info.bytes_per_token), used / 1e9, bandwidth / 1e9, 100 * used / bandwidth);
+  }
+  write_out(out);
+  return kOk;
+}
+
+}  // namespace
+
+Command add_bench(CLI::App& program) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* app = program.add_subcommand("bench", "Measure tokens/s");
+  app->description(
+      "Measures the speed of a model in tokens/s: \"pp512\" is a prefill of 512 tokens, \"tg64\" a generation of 64, "
+      "each from an "
+      "empty context. One round warms up, the others give mean and standard deviation. Decoding reads every weight "
+      "once a "
+      "token, so it is also given as a share of the memory bandwidth, which is measured on the spot.");
+  add_model_argument(*app, options->model);
+  app->add_option("-p,--n-prompt", options->n_prompt, "Tokens of the prefill, default 512; 0: leave it out")
+      ->type_name("N");
+  app->add_option("-n,--n-gen", options->n_gen, "Tokens of the generation, default 64; 0: leave it out")
+      ->type_name("N");
+  app->add_option("-r,--repetitions", options->repetitions, "Rounds that count, default 5")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
+  app->add_option("-o,--output", options->format, "table, json, or md: the columns that people paste from llama-bench")
+      ->check(CLI::IsMember({"table", "json", "md"}))
+      ->type_name("FORM");
+  add_plan_options(*app, options->plan);
+  add_runtime_options(*app, options->runtime);
+  app->footer(
+      "Examples:\n"
+      "  brim bench model.gguf -t 8\n"
+      "  brim bench model.gguf -p 2048 -n 128 -r 3 -o md\n"
+      "  brim bench model.gguf -o json | jq .decode_tps");
+  return {app, [options] { return bench(*options); }};
+}
+
+}  // namespace cli

@@ -1,0 +1,65 @@
+#include "summary.hpp"
+
+#include <fmt/format.h>
+
+#include "terminal.hpp"
+#include "words.hpp"
+
+namespace cli {
+
+namespace {
+
+double per_second(uint64_t count, uint64_t ns) {
+  return ns == 0 ? 0 : static_cast<double>(count) * 1e9 / static_cast<double>(ns);
+}
+
+}  // namespace
+
+std::string Summary::text(const brim_generate_result& result) {
+  std::string out;
+  const auto seconds = [](uint64_t ns) { return seconds_text(static_cast<double>(ns) * 1e-9); };
+  if (result.prefill_ns > 0 && result.n_prompt > 0) {
+    out += fmt::format("prefill  {:>6} tokens in {:>8}  {:>9.1f} tokens/s\n", result.n_prompt,
+                       seconds(result.prefill_ns), per_second(result.n_prompt, result.prefill_ns));
+  }
+  const uint64_t steps = result.n_generated > 1 ? result.n_generated - 1 : 0;
+  if (steps > 0 && result.decode_ns > 0) {
+    const double speed = per_second(steps, result.decode_ns);
+    if (!bandwidth_) bandwidth_ = machine_.runtime.bandwidth();
+    const double used = static_cast<double>(model_.plan_info.bytes_per_token) * speed;
+    out += fmt::format("decode   {:>6} tokens in {:>8}  {:>9.1f} tokens/s", steps, seconds(result.decode_ns), speed);
+    if (*bandwidth_ > 0) {
+      out += fmt::format("  {:.0f} % of memory bandwidth ({:.1f} of {:.1f} GB/s)", 100 * used / *bandwidth_, used / 1e9,
+                         *bandwidth_ / 1e9);
+    }
+    out += '\n';
+  }
+  if (result.n_generated > 0) out += fmt::format("first token after {}\n", seconds(result.first_token_ns));
+  return out + memory();
+}
+
+std::string Summary::memory() const {
+  const nlohmann::json report = machine_.report();
+  const auto& names = report.at("pools");
+  std::string out;
+  for (const brim_plan_pool& pool : model_.plan.pools()) {
+    const uint64_t taken = pool.total + pool.mapped;
+    if (taken == 0) continue;
+    const uint64_t available = pool.available > pool.total ? pool.available - pool.total : 0;
+    const std::string name = pool.pool < names.size() ? names[pool.pool].value("name", "memory") : "memory";
+    out += fmt::format("{}  {}\n", name,
+                       memory_bar({{"weights", 'W', pool.weights + pool.mapped},
+                                   {"KV", 'K', pool.kv},
+                                   {"activations", 'A', pool.activations + pool.workspace + pool.step},
+                                   {"free", '.', available}},
+                                  24));
+  }
+  return out;
+}
+
+std::string stop_sentence(const brim_generate_result& result, const brim_plan_info& plan) {
+  if (result.stop != BRIM_STOP_CONTEXT) return {};
+  return fmt::format("the context of {} tokens is full; -c TOKENS gives more", plan.n_ctx);
+}
+
+}  // namespace cli
