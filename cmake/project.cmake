@@ -22,11 +22,18 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
 set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/archive)
 set(BRIM_PLUGIN_DIR lib/brim/plugins)
+if(WIN32)
+  set(BRIM_PLUGIN_DIR bin/brim/plugins)  # beside the library, which Windows has to find beside the program
+endif()
 
 add_compile_options(-Wall -Wextra $<$<COMPILE_LANGUAGE:CXX>:-Wconversion> $<$<COMPILE_LANGUAGE:CXX>:-Wno-sign-conversion>)
 if(BRIM_SANITIZE)
   add_compile_options(-fsanitize=${BRIM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${BRIM_SANITIZE})
+endif()
+
+if(MINGW)
+  add_link_options(-static)  # the compiler's own DLLs are on no user's machine
 endif()
 
 find_program(BRIM_CCACHE ccache)
@@ -45,6 +52,10 @@ set(BRIM_HEADER_DIR "" CACHE PATH "Folder with boost/, fmt/, toml++/, nlohmann/,
 add_library(brim_headers INTERFACE)
 if(BRIM_HEADER_DIR)
   target_include_directories(brim_headers SYSTEM INTERFACE ${BRIM_HEADER_DIR})
+  # Programs link fmt's compiled form, of which there is none for a foreign system.
+  add_library(fmt::fmt INTERFACE IMPORTED)
+  target_link_libraries(fmt::fmt INTERFACE brim_headers)
+  target_compile_definitions(fmt::fmt INTERFACE FMT_HEADER_ONLY)
 endif()
 target_compile_definitions(brim_headers INTERFACE TOML_HEADER_ONLY=1 BOOST_DLL_USE_STD_FS=1)
 

@@ -11,8 +11,13 @@ Device::Device(const topology::Device& device) : device_(device) {
 }
 
 Device::~Device() {
-  api().queue_destroy(queue_);
+  stop();
   api().fence_destroy(fence_);
+}
+
+void Device::stop() noexcept {
+  if (queue_) api().queue_destroy(queue_);
+  queue_ = nullptr;
 }
 
 void Device::check(brim_status status, const brim_error& error, const char* doing) const {
@@ -45,6 +50,7 @@ void* Device::map(const Buffer& buffer) {
 
 void Device::copy(brim_buffer* to, uint64_t to_offset, brim_buffer* from, uint64_t from_offset, uint64_t bytes) {
   brim_error error = empty_error();
+  busy_ = true;
   check(api().copy(queue_, to, to_offset, from, from_offset, bytes, &error), error, "copying");
 }
 
@@ -57,6 +63,7 @@ Program Device::create(const brim_program_info& info) {
 
 brim_status Device::run(brim_program* program, const brim_run& run) {
   brim_error error = empty_error();
+  busy_ = true;
   const brim_status status = api().program_run(program, queue_, &run, &error);
   if (status != BRIM_CANCELLED) check(status, error, "running a step");
   return status;
@@ -67,6 +74,7 @@ void Device::finish() {
   ++submitted_;
   check(api().queue_signal(queue_, fence_, submitted_, &error), error, "submitting a fence");
   check(api().fence_wait(fence_, submitted_, UINT64_MAX, &error), error, "waiting for the device");
+  busy_ = false;
 }
 
 }  // namespace brim::engine

@@ -47,6 +47,12 @@ class Device {
   brim_status run(brim_program* program, const brim_run& run);
   // Waits until everything submitted so far has been done.
   void finish();
+  // The same where something was submitted since the last finish() that succeeded.
+  void settle() {
+    if (busy_) finish();
+  }
+  // Waits for what is under way whatever fails, so that buffers and programs can go; nothing can be submitted afterwards.
+  void stop() noexcept;
 
   void check(brim_status status, const brim_error& error, const char* doing) const;
 
@@ -56,6 +62,7 @@ class Device {
   brim_fence* fence_ = nullptr;
   uint64_t submitted_ = 0;  // the timeline's last value
   uint64_t allocated_ = 0;
+  bool busy_ = false;
 };
 
 }  // namespace brim::engine

@@ -126,19 +126,18 @@ void Engine::loop() {
     }
     if (jobs_.empty()) return;  // stopping
     choose_rows();
-    if (taken_.empty() && copies_.empty()) continue;  // every job ended without a step
+    if (taken_.empty()) continue;  // every job ended without a step
     lock.unlock();
     brim_status status = BRIM_OK;
     brim_error error = empty_error();
+    bool copied = false;
     try {
-      // Also for a job that failed after its shared block had been replaced: the replacement stays and needs its bytes.
       stepper_.copy_blocks(copies_);
-      if (!taken_.empty()) {
-        build_step();
-        // A step that serves one job may stop in its middle; one that serves several runs to its end.
-        status = stepper_.run(in_step_.size() == 1 ? in_step_.front()->cancel : nullptr);
-        if (status == BRIM_CANCELLED) error = cancelled();
-      }
+      copied = true;
+      build_step();
+      // A step that serves one job may stop in its middle; one that serves several runs to its end.
+      status = stepper_.run(in_step_.size() == 1 ? in_step_.front()->cancel : nullptr);
+      if (status == BRIM_CANCELLED) error = cancelled();
     } catch (...) {
       status = report_current_exception(&error);
     }
@@ -146,6 +145,10 @@ void Engine::loop() {
       for (Job* job : in_step_) hand_out(*job);
     }
     lock.lock();
+    for (const BlockCopy& copy : copies_) {
+      if (!copied) sequences_.undo(copy);
+      sequences_.let_go(copy);
+    }
     finish_step(status, error);
   }
 }
@@ -180,6 +183,7 @@ void Engine::choose_rows() {
   // Blocks for what was taken. A job that finds too few fails alone.
   for (size_t i = 0; i < jobs_.size();) {
     Job& job = *jobs_[i];
+    const size_t n_copies = copies_.size();
     bool room = true;
     for (const Touched& t : job.touched) room = room && (t.added == 0 || sequences_.extend(t.sequence, t.added, &copies_));
     if (room) {
@@ -187,12 +191,15 @@ void Engine::choose_rows() {
       ++i;
       continue;
     }
-    const uint32_t held = sequences_[job.touched.front().sequence].length;
-    fail_job(job, error_of(BRIM_CONTEXT_FULL, {held, held + job.rows.size(), plan_->request.n_ctx, 0},
+    for (size_t c = n_copies; c < copies_.size(); ++c) sequences_.undo(copies_[c]);
+    copies_.resize(n_copies);
+    const uint32_t held = job.touched.front().length;
+    fail_job(job, error_of(BRIM_CONTEXT_FULL, {held, job.rows.size(), plan_->request.n_ctx, 0},
                            "the pool of {} KV tokens is used up by all sequences together; remove or trim some, or plan "
                            "with more kv_tokens",
                            plan_->request.kv_tokens));
   }
+  for (const BlockCopy& copy : copies_) sequences_.keep(copy);
   for (Job* job : in_step_) {
     for (size_t r = job->next; r < job->next + job->taken; ++r) taken_.push_back({job, r});
   }

@@ -25,6 +25,13 @@ class Residency {
   Residency(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options);
 
   struct OnDevice {
+    OnDevice() = default;
+    OnDevice(OnDevice&&) = default;
+    // A load that failed may leave copies under way; buffers go when they are done.
+    ~OnDevice() {
+      if (device) device->stop();
+    }
+
     std::unique_ptr<Device> device;
     Buffer arena, workspace, outputs, embedding, step, staging;
     // Host addresses, where the buffer is in a host-visible heap; null otherwise.

@@ -79,13 +79,22 @@ bool Sequences::extend(uint32_t id, uint32_t n, std::vector<BlockCopy>* copies) 
   for (uint32_t g = 0; g < groups_.size(); ++g) {
     if (int32_t* block = shared_block(g)) {
       const int32_t own = pools_[g].take();
-      copies->push_back({g, *block, own});
+      copies->push_back({id, g, *block, own});
       pools_[g].release(*block);
       *block = own;
     }
     while (s.blocks[g].size() < blocks_wanted(g)) s.blocks[g].push_back(pools_[g].take());
   }
   return true;
+}
+
+void Sequences::undo(const BlockCopy& copy) {
+  auto& blocks = table_[copy.sequence].blocks[copy.group];
+  const auto own = std::find(blocks.begin(), blocks.end(), copy.to);
+  if (own == blocks.end()) return;
+  *own = copy.from;
+  pools_[copy.group].share(copy.from);
+  pools_[copy.group].release(copy.to);
 }
 
 int32_t Sequences::slot_of(uint32_t id, uint32_t group, uint32_t index) const {

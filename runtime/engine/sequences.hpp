@@ -29,7 +29,7 @@ inline uint32_t next_slot(const Sequence& s) {
 
 // A block that has to be copied within one group before it may be written.
 struct BlockCopy {
-  uint32_t group;
+  uint32_t sequence, group;
   int32_t from, to;
 };
 
@@ -51,6 +51,11 @@ class Sequences {
   // Makes room for n more tokens: takes blocks, and replaces a shared last block by an own one, to be copied before the
   // step. False, with nothing changed, when a pool has too few blocks. Never allocates: `copies` has room for a group each.
   bool extend(uint32_t id, uint32_t n, std::vector<BlockCopy>* copies);
+  // Until it is known whether a copy was made, its source is kept; then it is let go, after undo() where it was not made:
+  // the sequence has its shared block again.
+  void keep(const BlockCopy& copy) { pools_[copy.group].share(copy.from); }
+  void let_go(const BlockCopy& copy) { pools_[copy.group].release(copy.from); }
+  void undo(const BlockCopy& copy);
 
   // Where token `index` of the sequence lies in the group.
   int32_t slot_of(uint32_t id, uint32_t group, uint32_t index) const;

@@ -11,6 +11,15 @@ Stepper::Stepper(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions
   row_sequence_.reserve(plan_->request.n_batch);
 }
 
+// A step that failed may have left work under way on other devices.
+Stepper::~Stepper() {
+  for (uint32_t d = 0; d < residency_.n_devices(); ++d) residency_.on(d).device->stop();
+}
+
+void Stepper::settle() {
+  for (uint32_t d = 0; d < residency_.n_devices(); ++d) residency_.on(d).device->settle();
+}
+
 Stepper::Compiled& Stepper::compiled(const negotiator::Variant& variant, const brim_bucket& bucket) {
   const auto same = [&](const Compiled& c) {
     return c.graph == variant.graph.get() && c.n_tokens == bucket.n_tokens && c.n_kv == bucket.n_kv;
@@ -42,6 +51,7 @@ void Stepper::warm_up() {
 void Stepper::compose(std::span<const StepRow> rows, const Sequences& sequences) {
   const auto n = static_cast<uint32_t>(rows.size());
   uint32_t n_seqs = 0, n_outputs = 0, n_kv = 0;
+  settle();  // before step blocks are written and programs dropped that a step which failed may still be using
   row_sequence_.clear();
   for (uint32_t i = 0; i < n; ++i) {
     if (i == 0 || rows[i].sequence != rows[i - 1].sequence) ++n_seqs;
@@ -122,6 +132,7 @@ void Stepper::copy_blocks(std::span<const BlockCopy> copies) {
                         bytes * static_cast<uint64_t>(copy.from), bytes);
     }
   }
+  settle();
 }
 
 void Stepper::transfer(const negotiator::Variant& variant, const graph::Transfer& t, const brim_bucket& bucket) {

@@ -24,11 +24,12 @@ struct StepRow {
 class Stepper {
  public:
   Stepper(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options);
+  ~Stepper();
 
   // Writes the step block of the rows, which fit the largest bucket. Reads the tables of their sequences only, which nobody
   // changes while their step is under way.
   void compose(std::span<const StepRow> rows, const Sequences& sequences);
-  // Copies blocks that two sequences shared, in every state of their groups; what compose() runs later comes after it.
+  // Copies blocks that two sequences shared, in every state of their groups, and waits for it.
   void copy_blocks(std::span<const BlockCopy> copies);
   // Runs what compose() wrote and waits for it. Returns CANCELLED when *cancel (may be null) became nonzero in time; throws
   // what devices report.
@@ -52,6 +53,8 @@ class Stepper {
     std::vector<Program> programs;  // one per segment
   };
 
+  // Waits for what is under way on any device.
+  void settle();
   Compiled& compiled(const negotiator::Variant& variant, const brim_bucket& bucket);
   void transfer(const negotiator::Variant& variant, const graph::Transfer& t, const brim_bucket& bucket);
 

@@ -74,10 +74,13 @@ void measure_programs(Plan& plan) {
     }
     for (const graph::Segment& segment : v.segments) {
       DevicePlan& d = plan.devices[segment.device];
-      const auto& heap = plan.device(segment.device).heaps[d.local_heap].info;
-      if (!(heap.flags & BRIM_HEAP_HOST_VISIBLE)) {
-        for (const graph::Transfer& t : segment.transfers) {
-          d.staging_bytes = std::max(d.staging_bytes, graph::value_bytes(v.graph->value(t.value), plan.buckets.back()));
+      // What crosses goes through the host's memory on each side that the host does not see.
+      for (const graph::Transfer& t : segment.transfers) {
+        const uint64_t bytes = graph::value_bytes(v.graph->value(t.value), plan.buckets.back());
+        for (const uint32_t side : {t.from, t.to}) {
+          DevicePlan& s = plan.devices[side];
+          const auto& heap = plan.device(side).heaps[s.local_heap].info;
+          if (!(heap.flags & BRIM_HEAP_HOST_VISIBLE)) s.staging_bytes = std::max(s.staging_bytes, bytes);
         }
       }
       for (const brim_value value : graph::touched(*v.graph, segment)) {

@@ -25,12 +25,6 @@ std::string bandwidth_text(const Json& value) {
   return bytes > 0 ? fmt::format("{:.1f} GB/s", bytes / 1e9) : "unknown";
 }
 
-std::string text_of(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return "";
-  return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
 // Each memory as a bar of what is used and free, and under it the devices that reach it.
 std::string picture(const Json& report) {
   const auto& pools = report.at("pools");

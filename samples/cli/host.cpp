@@ -129,6 +129,12 @@ LoadedModel load_model(const Machine& machine, const RuntimeOptions& options, co
   return {std::move(model), info, std::move(plan), plan_info, took.count()};
 }
 
+std::string text_of(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return "";
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
 std::string read_file(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
   if (!file) throw HostError(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));

@@ -40,6 +40,9 @@ LoadedModel load_model(const Machine& machine, const RuntimeOptions& options, co
 // The number of a device in the report, by that number or by name. UsageError lists what there is.
 uint32_t find_device(const nlohmann::json& report, const std::string& wanted);
 
+// A field of the library's JSON as text; empty where it is absent or null.
+std::string text_of(const nlohmann::json& object, const char* key);
+
 // Whole content. HostError names the file.
 std::string read_file(const std::string& path);
 std::string read_stdin();

@@ -17,26 +17,35 @@ struct PluginsOptions {
   std::string format = "table";
 };
 
+using Json = nlohmann::json;
+
 int plugins(const PluginsOptions& options) {
   const Machine machine(options.runtime);
   const auto report = machine.report();
   if (options.format == "json") {
-    const nlohmann::json chosen = {{"plugins", report.at("plugins")}, {"refused", report.at("refused")}};
+    const Json chosen = {{"plugins", report.at("plugins")}, {"refused", report.at("refused")}};
     write_out(chosen.dump(2) + '\n');
     return kOk;
   }
   const Style& style = out_style();
-  std::vector<std::vector<std::string>> rows = {{"plugin", "kind", "version", "license", "ABI", "library"}};
+  const auto paragraph = [](const Json& one, std::string_view shown) {
+    const std::string reason = text_of(one, "reason");
+    return fmt::format("{}\n    {}\n", shown, text_of(one, "library")) +
+           (reason.empty() ? "" : "    " + wrapped(reason, 112, "    ") + '\n');
+  };
+  std::string out = fmt::format("{}taken{}\n", style.bold, style.off);
   for (const auto& plugin : report.at("plugins")) {
-    rows.push_back({plugin.value("id", ""), plugin.value("kind", ""), plugin.value("version", ""),
-                    plugin.value("license", ""), fmt::format("{}.{}", BRIM_ABI_MAJOR, plugin.value("abi_minor", 0)),
-                    plugin.value("library", "")});
+    out += paragraph(
+        plugin, fmt::format("{} {}, {}", text_of(plugin, "id"), text_of(plugin, "version"), text_of(plugin, "kind")));
   }
-  std::string out = table_text(rows, {false, false, false, false, false, false});
   const auto& refused = report.at("refused");
   if (!refused.empty()) out += fmt::format("\n{}refused{}\n", style.bold, style.off);
   for (const auto& one : refused) {
-    out += wrapped(fmt::format("{}: {}", one.value("who", ""), one.value("reason", "")), 118, "    ") + '\n';
+    // A plugin whose manifest could not be read has no id, a device that could not be opened no library.
+    std::string name = text_of(one, "id");
+    if (name.empty()) name = text_of(one, "who");
+    if (name.empty()) name = text_of(one, "manifest");
+    out += paragraph(one, name);
   }
   write_out(out);
   return kOk;

@@ -72,15 +72,17 @@ int complete(const RunOptions& options, const Machine& machine, const LoadedMode
   what.ignore_end = options.ignore_eos;
   what.cancel = &interrupt::token();
   what.progress = bar.callback();
+  bool line_open = false;
   what.on_text = [&](std::string_view text, int32_t) {
     bar.clear();
     write_out(text);
+    if (!text.empty()) line_open = text.back() != '\n';
     return true;
   };
   const brim::Generated result = session.generate(what);
   bar.clear();
+  if (line_open) write_out("\n");  // what comes next on the terminal begins a line of its own
   if (!quiet) {
-    write_out("\n");
     Summary summary(machine, loaded);
     if (const std::string why = stop_sentence(result, loaded.plan_info); !why.empty()) write_err("brim: " + why + '\n');
     std::string text = summary.text(result);
@@ -176,7 +178,8 @@ Command add_run(CLI::App& program) {
       "Examples:\n"
       "  brim run model.gguf                                   a conversation\n"
       "  brim run model.gguf --prompt \"Once upon a time\" -n 200\n"
-      "  brim run model.gguf --prompt \"\" --temp 0 --quiet       from BOS alone; the text and nothing else\n"
+      "  brim run model.gguf --prompt \"\" --temp 0 --quiet       from BOS alone; the text and a line break, nothing "
+      "else\n"
       "  brim run model.gguf --chat --system \"Be brief.\" --prompt \"Why is the sky blue?\"\n"
       "  brim run model.gguf < letter.txt");
   return {app, [options, prompt] { return run(*options, prompt->count() > 0); }};

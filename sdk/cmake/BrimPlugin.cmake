@@ -14,7 +14,8 @@
 #
 # makes a shared library that exports brim_plugin_query and nothing else, and beside it a manifest of the same name (.toml),
 # which the host reads before any of the library's code runs. Both lie in brim/plugins under CMAKE_LIBRARY_OUTPUT_DIRECTORY,
-# or under the current build folder where that is not set, and are installed to CMAKE_INSTALL_LIBDIR/brim/plugins.
+# or under the current build folder where that is not set, and are installed to CMAKE_INSTALL_LIBDIR/brim/plugins. On
+# Windows it is the folder of the programs in both places (CMAKE_RUNTIME_OUTPUT_DIRECTORY, CMAKE_INSTALL_BINDIR).
 # The target is an ordinary MODULE library: target_link_libraries and the like work on it.
 
 function(brim_add_plugin target)
@@ -55,8 +56,17 @@ function(brim_add_plugin target)
   add_library(${target} MODULE ${PLUGIN_SOURCES})
   target_link_libraries(${target} PRIVATE Brim::sdk)
   target_compile_options(${target} PRIVATE ${PLUGIN_COMPILE_OPTIONS})
-  if(CMAKE_LIBRARY_OUTPUT_DIRECTORY)
-    set(folder ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/brim/plugins)
+  # Hosts look in brim/plugins beside the library, which on Windows lies with the programs.
+  include(GNUInstallDirs)
+  if(WIN32)
+    set(library_folder "${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+    set(installed_folder ${CMAKE_INSTALL_BINDIR}/brim/plugins)
+  else()
+    set(library_folder "${CMAKE_LIBRARY_OUTPUT_DIRECTORY}")
+    set(installed_folder ${CMAKE_INSTALL_LIBDIR}/brim/plugins)
+  endif()
+  if(library_folder)
+    set(folder ${library_folder}/brim/plugins)
   else()
     set(folder ${CMAKE_CURRENT_BINARY_DIR}/brim/plugins)
   endif()
@@ -95,7 +105,6 @@ min_minor = ${PLUGIN_MIN_MINOR}
 [requires]
 ${requires}")
 
-  include(GNUInstallDirs)
-  install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/brim/plugins)
-  install(FILES ${folder}/${target}.toml DESTINATION ${CMAKE_INSTALL_LIBDIR}/brim/plugins)
+  install(TARGETS ${target} LIBRARY DESTINATION ${installed_folder})
+  install(FILES ${folder}/${target}.toml DESTINATION ${installed_folder})
 endfunction()

@@ -152,7 +152,12 @@ void check_distribution(const SamplerOptions& o, const std::vector<float>& logit
   if (void* block = std::malloc(bytes)) return block;
   throw std::bad_alloc();
 }
+[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  ++allocations;
+  return std::malloc(bytes);
+}
 [[gnu::noinline]] void operator delete(void* block) noexcept { std::free(block); }
+[[gnu::noinline]] void operator delete(void* block, const std::nothrow_t&) noexcept { std::free(block); }
 [[gnu::noinline]] void operator delete(void* block, size_t) noexcept { std::free(block); }
 
 TEST_CASE("the generator gives the published values of Philox4x32-10") {

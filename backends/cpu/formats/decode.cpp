@@ -9,8 +9,8 @@
 namespace brim_cpu {
 namespace {
 
-// Eight blocks are unpacked before the first is converted: a wide load right behind the narrow stores that it covers would
-// wait for them.
+// Eight blocks are unpacked before the first is converted: a wide load right behind the narrow stores that it covers
+// would wait for them.
 template <class Layout>
 void decode_flat(const uint8_t* src, float* dst, int64_t n) {
   FlatBlock blocks[8];

@@ -46,7 +46,7 @@ inline uint16_t float_to_half_soft(float x) {
   uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
   if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // from 65520 on: Inf
-  if (magnitude < 0x38800000u) {                                                // below 2^-14: an F16 subnormal
+  if (magnitude < 0x38800000u) {                                               // below 2^-14: an F16 subnormal
     // Adding 0.5 makes the float adder round the value to a multiple of 2^-24, the F16 subnormal step.
     const float rounded = std::bit_cast<float>(magnitude) + 0.5f;
     return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(rounded) - 0x3f000000u));

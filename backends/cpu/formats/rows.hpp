@@ -17,8 +17,8 @@ bool can_encode(uint32_t dtype);
 // block. A dtype that can_decode refuses leaves dst as it is.
 void decode_row(uint32_t dtype, const void* src, float* dst, int64_t n);
 
-// [any, non-blocking] Encodes n values: F32, F16 and BF16 round to nearest even; Q8_0 stores d = max|x| / 127 as F16 and
-// the values divided by the unrounded d, rounded to nearest even. n is a multiple of the format's block. A block of
+// [any, non-blocking] Encodes n values: F32, F16 and BF16 round to nearest even; Q8_0 stores d = max|x| / 127 as F16
+// and the values divided by the unrounded d, rounded to nearest even. n is a multiple of the format's block. A block of
 // Q8_0 that holds a NaN or an Inf decodes to NaN. A dtype that can_encode refuses leaves dst as it is.
 void encode_row(uint32_t dtype, const float* src, void* dst, int64_t n);
 

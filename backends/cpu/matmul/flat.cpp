@@ -1,8 +1,8 @@
 // Flat formats times 8-bit activations of 32 elements.
 //
 // Per block and row: acc += (d_w * d_a) * dot(code, q), and for formats whose codes are not centred
-// acc += m * sum_a, where m is the stored minimum or -offset * d_w. The dot products are exact integers; the two additions
-// are fused where the variant has FMA. `reference` below is the definition in scalar code.
+// acc += m * sum_a, where m is the stored minimum or -offset * d_w. The dot products are exact integers; the two
+// additions are fused where the variant has FMA. `reference` below is the definition in scalar code.
 #include "matmul/flat.hpp"
 
 #include "formats/blocks.hpp"
@@ -203,8 +203,12 @@ struct Scalar : Rows {
 
 template <class Rows, class Layout>
 constexpr MatmulKernel entry() {
-  return {Layout::kDtype, Activation::kFlat8, flat_activation_bytes,
-          prepare_flat,   multiply_rows8<FlatFamily<Rows>>, reference<Scalar<Rows, Layout>>};
+  return {Layout::kDtype,
+          Activation::kFlat8,
+          flat_activation_bytes,
+          prepare_flat,
+          multiply_rows8<FlatFamily<Rows>>,
+          reference<Scalar<Rows, Layout>>};
 }
 
 constexpr MatmulKernel kKernels[] = {

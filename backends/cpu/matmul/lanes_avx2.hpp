@@ -1,8 +1,8 @@
 // Lanes on AVX2 + FMA + F16C; with AVX-512 VL and VNNI the chain adds straight into 32 bits.
 //
-// AVX2 multiplies unsigned by signed bytes and adds neighbours into 16 bits (vpmaddubsw), saturating. It never saturates
-// here: two products of a code <= 15 stay within 2 * 15 * 127 = 3810, so that eight steps fit; 31: four; 63: two. A
-// signed code goes in as |w| with its sign moved to the activation: 2 * 128 * 127 = 32512, one step.
+// AVX2 multiplies unsigned by signed bytes and adds neighbours into 16 bits (vpmaddubsw), saturating. It never
+// saturates here: two products of a code <= 15 stay within 2 * 15 * 127 = 3810, so that eight steps fit; 31: four; 63:
+// two. A signed code goes in as |w| with its sign moved to the activation: 2 * 128 * 127 = 32512, one step.
 #pragma once
 
 #include <immintrin.h>
@@ -132,7 +132,10 @@ BRIM_INLINE Lanes dot_plain(Lanes sum, Lanes chain) { return _mm256_add_epi32(su
 #else
 
 template <Codes C>
-inline constexpr int kChainSteps = C == Codes::kU4 ? 8 : C == Codes::kU5 ? 4 : C == Codes::kU6 ? 2 : 1;
+inline constexpr int kChainSteps = C == Codes::kU4   ? 8
+                                   : C == Codes::kU5 ? 4
+                                   : C == Codes::kU6 ? 2
+                                                     : 1;
 
 template <Codes C>
 BRIM_INLINE Lanes dot_first(Lanes w, Lanes a) {
@@ -153,9 +156,7 @@ BRIM_INLINE Lanes dot_plain(Lanes sum, Lanes chain) { return dot_scaled(sum, cha
 #endif
 
 // sum += a.low16 * b.low16 + a.high16 * b.high16 per lane.
-BRIM_INLINE Lanes dot_pairs(Lanes sum, Lanes a, Lanes b) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
-}
+BRIM_INLINE Lanes dot_pairs(Lanes sum, Lanes a, Lanes b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
 
 BRIM_INLINE Floats floats_zero() { return _mm256_setzero_ps(); }
 BRIM_INLINE Floats floats_splat(float v) { return _mm256_set1_ps(v); }

@@ -166,7 +166,8 @@ BRIM_INLINE Lanes dot_step(Lanes chain, Lanes w, Lanes a) {
 }
 BRIM_INLINE Lanes dot_scaled(Lanes sum, Lanes chain, Lanes scale) {
   return each_half([&](int i) BRIM_INLINE_LAMBDA {
-    return (UInt4)vmlaq_s32((int32x4_t)sum.half[i], (int32x4_t)chain.half[i], vshrq_n_s32((int32x4_t)scale.half[i], 16));
+    return (UInt4)vmlaq_s32((int32x4_t)sum.half[i], (int32x4_t)chain.half[i],
+                            vshrq_n_s32((int32x4_t)scale.half[i], 16));
   });
 }
 BRIM_INLINE Lanes dot_plain(Lanes sum, Lanes chain) { return lanes_add32(sum, chain); }
@@ -174,7 +175,10 @@ BRIM_INLINE Lanes dot_plain(Lanes sum, Lanes chain) { return lanes_add32(sum, ch
 #else
 
 template <Codes C>
-inline constexpr int kChainSteps = C == Codes::kU4 ? 8 : C == Codes::kU5 ? 4 : C == Codes::kU6 ? 2 : 1;
+inline constexpr int kChainSteps = C == Codes::kU4 ? 8
+                                   : C == Codes::kU5 ? 4
+                                   : C == Codes::kU6 ? 2
+                                                     : 1;
 
 // Even and odd bytes multiply as 16-bit numbers; every product and their sum fit.
 template <Codes C>

@@ -79,8 +79,8 @@ void multiply_rows8(const void* weights, size_t row_bytes, int64_t row_begin, in
         typename Family::Tile tile;
         Family::fill(matrix + static_cast<size_t>(row) * row_bytes + static_cast<size_t>(b) * Family::kBlockBytes, rows,
                      chunk, tile);
-        const uint8_t* a = activations + static_cast<size_t>(begin) * prepared_stride +
-                           static_cast<size_t>(b) * sizeof(Block);
+        const uint8_t* a =
+            activations + static_cast<size_t>(begin) * prepared_stride + static_cast<size_t>(b) * sizeof(Block);
         int64_t t = 0;
         for (; t + 4 <= count; t += 4, a += 4 * prepared_stride) {
           Family::template accumulate<4>(tile, chunk, a, prepared_stride, acc + t);

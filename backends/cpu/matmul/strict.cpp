@@ -3,8 +3,8 @@
 // Four rows of 256 k are decoded into a tile (4 KiB, in L1) and multiplied with every token of a token block, three
 // tokens at a time: 12 independent FMA chains hide the latency of 4 cycles at two per cycle, and 7 loads feed 12
 // FMAs. F32 weights are read where they are. Lanes run along K here: element i of a row goes to lane i % 8 of the one
-// accumulator of (row, token), in the order of i; the eight lanes are added at the end (floats_sum). That order does not
-// depend on tokens or rows. A row's ragged end is padded with zeros on both sides.
+// accumulator of (row, token), in the order of i; the eight lanes are added at the end (floats_sum). That order does
+// not depend on tokens or rows. A row's ragged end is padded with zeros on both sides.
 #include "matmul/strict.hpp"
 
 #include <brim/types.h>
@@ -85,8 +85,8 @@ void multiply(const void* weights, size_t row_bytes, int64_t row_begin, int64_t 
         const uint8_t* p = matrix + static_cast<size_t>(row) * row_bytes +
                            static_cast<size_t>(i) / kBlockElements<Dtype> * kBlockBytes<Dtype>;
         if (Dtype == BRIM_DTYPE_F32 && n == padded && live == kRows && row_bytes % sizeof(float) == 0) {
-          accumulate_tile(reinterpret_cast<const float*>(p), row_bytes / sizeof(float), activations + i, a_stride, count,
-                          n, acc);
+          accumulate_tile(reinterpret_cast<const float*>(p), row_bytes / sizeof(float), activations + i, a_stride,
+                          count, n, acc);
           continue;
         }
         float tile[kRows * kChunk];

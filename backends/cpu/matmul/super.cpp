@@ -39,8 +39,8 @@ BRIM_INLINE void load_header_6bit(const uint8_t* p, const RowOffsets& rows, Head
   const Lanes six = splat8(0x3f), four = splat8(0x0f), upper = splat8(0x30);
   const Lanes scale[2] = {lanes_and(v[1], six),
                           lanes_or(lanes_and(v[3], four), lanes_and(lanes_shift<-2>(v[1]), upper))};
-  const Lanes min[2] = {lanes_and(v[2], six), lanes_or(lanes_and(lanes_shift<-4>(v[3]), four),
-                                                       lanes_and(lanes_shift<-2>(v[2]), upper))};
+  const Lanes min[2] = {lanes_and(v[2], six),
+                        lanes_or(lanes_and(lanes_shift<-4>(v[3]), four), lanes_and(lanes_shift<-2>(v[2]), upper))};
   unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
     h.scale[j] = spread_byte<j % 4, false>(scale[j / 4]);
     h.min[j] = spread_byte<j % 4, false>(min[j / 4]);
@@ -233,9 +233,8 @@ struct Iq4XsRows : Iq4XsLayout {
       const Lanes low = splat8(15);
       unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_lookup(kIq4Values, lanes_and(v[j], low)); });
       sink(std::integral_constant<int, 2 * i>{}, w);
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
-        w[j] = lanes_lookup(kIq4Values, lanes_and(lanes_shift<-4>(v[j]), low));
-      });
+      unroll<4>([&](auto j)
+                    BRIM_INLINE_LAMBDA { w[j] = lanes_lookup(kIq4Values, lanes_and(lanes_shift<-4>(v[j]), low)); });
       sink(std::integral_constant<int, 2 * i + 1>{}, w);
     });
   }
@@ -263,9 +262,8 @@ struct SuperFamily {
       acc[t] = floats_fma(floats_from_int(sum[t]), floats_mul(h.d, d), acc[t]);
       if constexpr (Format::kMinimum) {
         Lanes minima = lanes_zero();
-        unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
-          minima = dot_pairs(minima, h.min[j], broadcast4(a->sums + 2 * j));
-        });
+        unroll<8>([&](auto j)
+                      BRIM_INLINE_LAMBDA { minima = dot_pairs(minima, h.min[j], broadcast4(a->sums + 2 * j)); });
         acc[t] = floats_fma(floats_from_int(minima), floats_mul(h.minus_dmin, d), acc[t]);
       }
     });
@@ -332,8 +330,12 @@ void reference(const void* weights, size_t row_bytes, int64_t row_begin, int64_t
 
 template <class Rows, class Layout>
 constexpr MatmulKernel entry() {
-  return {Layout::kDtype, Activation::kSuper8, super_activation_bytes,
-          prepare_super,  multiply_rows8<SuperFamily<Rows>>, reference<Rows, Layout>};
+  return {Layout::kDtype,
+          Activation::kSuper8,
+          super_activation_bytes,
+          prepare_super,
+          multiply_rows8<SuperFamily<Rows>>,
+          reference<Rows, Layout>};
 }
 
 constexpr MatmulKernel kKernels[] = {
