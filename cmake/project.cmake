@@ -53,9 +53,9 @@ add_library(brim_headers INTERFACE)
 if(BRIM_HEADER_DIR)
   target_include_directories(brim_headers SYSTEM INTERFACE ${BRIM_HEADER_DIR})
   # Programs link fmt's compiled form, of which there is none for a foreign system.
-  add_library(fmt::fmt INTERFACE IMPORTED)
-  target_link_libraries(fmt::fmt INTERFACE brim_headers)
-  target_compile_definitions(fmt::fmt INTERFACE FMT_HEADER_ONLY)
+  add_library(brim_foreign_fmt STATIC ${PROJECT_SOURCE_DIR}/runtime/base/fmt.cpp)
+  target_link_libraries(brim_foreign_fmt PUBLIC brim_headers)
+  add_library(fmt::fmt ALIAS brim_foreign_fmt)
 endif()
 target_compile_definitions(brim_headers INTERFACE TOML_HEADER_ONLY=1 BOOST_DLL_USE_STD_FS=1)
 

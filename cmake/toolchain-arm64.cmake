@@ -10,8 +10,9 @@ set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 
-# "max" has every extension that the variants of backends/cpu want.
+# Its default processor has every extension that the variants of backends/cpu want; QEMU_CPU=cortex-a72 and the like name
+# another one when a program is run.
 find_program(BRIM_QEMU NAMES qemu-aarch64 qemu-aarch64-static)
 if(BRIM_QEMU)
-  set(CMAKE_CROSSCOMPILING_EMULATOR ${BRIM_QEMU} -L /usr/aarch64-linux-gnu -cpu max)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${BRIM_QEMU} -L /usr/aarch64-linux-gnu)
 endif()

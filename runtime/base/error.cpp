@@ -1,6 +1,5 @@
-#include <base/error.hpp>
-
 #include <algorithm>
+#include <base/error.hpp>
 #include <cstring>
 #include <new>
 

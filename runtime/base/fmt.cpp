@@ -1,5 +1,5 @@
-// fmt, compiled once. Its header-only form would compile the whole library into every file that formats a message, which
-// costs more time than the rest of the file; Debian's compiled form exists for the host's own system only.
+// fmt, compiled once. Its header-only form would compile the whole library into every file that formats a message,
+// which costs more time than the rest of the file; Debian's compiled form exists for the host's own system only.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

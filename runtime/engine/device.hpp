@@ -35,7 +35,7 @@ class Device {
   brim_device* handle() const { return device_.handle.get(); }
   brim_queue* queue() const { return queue_; }
 
-  Buffer allocate(uint32_t heap, uint64_t bytes);  // 0 bytes: no buffer
+  Buffer allocate(uint32_t heap, uint64_t bytes);     // 0 bytes: no buffer
   Buffer import(const void* memory, uint64_t bytes);  // read-only
   void* map(const Buffer& buffer);                    // of a host-visible heap
   // Bytes that allocate() has given and that live, for the books.
@@ -51,7 +51,8 @@ class Device {
   void settle() {
     if (busy_) finish();
   }
-  // Waits for what is under way whatever fails, so that buffers and programs can go; nothing can be submitted afterwards.
+  // Waits for what is under way whatever fails, so that buffers and programs can go; nothing can be submitted
+  // afterwards.
   void stop() noexcept;
 
   void check(brim_status status, const brim_error& error, const char* doing) const;

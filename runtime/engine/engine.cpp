@@ -185,7 +185,8 @@ void Engine::choose_rows() {
     Job& job = *jobs_[i];
     const size_t n_copies = copies_.size();
     bool room = true;
-    for (const Touched& t : job.touched) room = room && (t.added == 0 || sequences_.extend(t.sequence, t.added, &copies_));
+    for (const Touched& t : job.touched)
+      room = room && (t.added == 0 || sequences_.extend(t.sequence, t.added, &copies_));
     if (room) {
       if (job.taken) in_step_.push_back(&job);
       ++i;
@@ -194,10 +195,11 @@ void Engine::choose_rows() {
     for (size_t c = n_copies; c < copies_.size(); ++c) sequences_.undo(copies_[c]);
     copies_.resize(n_copies);
     const uint32_t held = job.touched.front().length;
-    fail_job(job, error_of(BRIM_CONTEXT_FULL, {held, job.rows.size(), plan_->request.n_ctx, 0},
-                           "the pool of {} KV tokens is used up by all sequences together; remove or trim some, or plan "
-                           "with more kv_tokens",
-                           plan_->request.kv_tokens));
+    fail_job(job,
+             error_of(BRIM_CONTEXT_FULL, {held, job.rows.size(), plan_->request.n_ctx, 0},
+                      "the pool of {} KV tokens is used up by all sequences together; remove or trim some, or plan "
+                      "with more kv_tokens",
+                      plan_->request.kv_tokens));
   }
   for (const BlockCopy& copy : copies_) sequences_.keep(copy);
   for (Job* job : in_step_) {

@@ -1,6 +1,6 @@
 // The engine of one loaded model: its memory, its sequences, and the one thread that runs steps. Sessions submit jobs;
-// each step takes rows of all jobs that wait, fairly by tokens, up to the plan's batch, so that sessions decode together.
-// A row's result does not depend on whom it shares a step with.
+// each step takes rows of all jobs that wait, fairly by tokens, up to the plan's batch, so that sessions decode
+// together. A row's result does not depend on whom it shares a step with.
 //
 // Locking: one mutex guards jobs and the sequence table and is held for bookkeeping only, never while devices work. A
 // sequence is changed by its session while no job of that session is active, and by the engine's thread while one is.
@@ -81,8 +81,8 @@ class Engine {
     Job* job;
     size_t row;  // of the job
   };
-  std::vector<Taken> taken_;      // rows in step order
-  std::vector<StepRow> rows_;     // the same as devices see them
+  std::vector<Taken> taken_;   // rows in step order
+  std::vector<StepRow> rows_;  // the same as devices see them
   std::thread thread_;
 };
 

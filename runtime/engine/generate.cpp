@@ -1,5 +1,5 @@
-// brim_generate: prompt in, text out. Runs in the caller's thread; the steps run on the engine's, together with those of
-// other sessions.
+// brim_generate: prompt in, text out. Runs in the caller's thread; the steps run on the engine's, together with those
+// of other sessions.
 #include <algorithm>
 #include <chrono>
 #include <engine/session.hpp>
@@ -22,7 +22,8 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
   idle();
   const negotiator::Request& r = engine_->plan().request;
   const uint32_t n_vocab = engine_->plan().model->description->model.n_vocab;
-  if (!(r.outputs >> BRIM_OUTPUT_LOGITS & 1)) fail(BRIM_FAILED_PRECONDITION, "the plan has no logits among its outputs");
+  if (!(r.outputs >> BRIM_OUTPUT_LOGITS & 1))
+    fail(BRIM_FAILED_PRECONDITION, "the plan has no logits among its outputs");
   Local& local = at(info.sequence);
   std::vector<int32_t> prompt;
   if (local.pending != kNone) prompt.push_back(local.pending);
@@ -41,7 +42,8 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
   const std::vector<int32_t> before = tokens(info.sequence);
   const auto special = [&](int32_t t) { return t >= 0 && tokenizer.is_special(t); };
   text::DecodeOptions decode;
-  decode.text_start = std::all_of(before.begin(), before.end(), special) && std::all_of(prompt.begin(), prompt.end(), special);
+  decode.text_start =
+      std::all_of(before.begin(), before.end(), special) && std::all_of(prompt.begin(), prompt.end(), special);
   text::Detokenizer detokenizer(tokenizer, decode);
   std::vector<std::string> stops;
   for (uint32_t i = 0; i < info.n_stops; ++i) stops.emplace_back(view(info.stops[i]));
@@ -86,7 +88,8 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
     if (info.choose) {
       const int32_t token = info.choose(info.user, logits.data(), n_vocab);
       if (token < 0 || static_cast<uint32_t>(token) >= n_vocab) {
-        fail(BRIM_INVALID_ARGUMENT, "the host's sampler chose token {}, outside of the vocabulary of {}", token, n_vocab);
+        fail(BRIM_INVALID_ARGUMENT, "the host's sampler chose token {}, outside of the vocabulary of {}", token,
+             n_vocab);
       }
       if (sampler) sampler->accept(token);
       return token;

@@ -1,5 +1,6 @@
-// One brim_session_step on its way: the rows, how far they have come, what they gave. A session owns one job and uses it
-// again and again, so that after the first steps nothing is allocated. The engine works on it between submit and done.
+// One brim_session_step on its way: the rows, how far they have come, what they gave. A session owns one job and uses
+// it again and again, so that after the first steps nothing is allocated. The engine works on it between submit and
+// done.
 #pragma once
 
 #include <brim/brim.h>
@@ -37,12 +38,12 @@ struct Job {
   const std::atomic<uint32_t>* cancel = nullptr;
   std::atomic<uint32_t> abandoned{0};  // set by a session that leaves
 
-  size_t next = 0;   // first row that has not run
-  size_t taken = 0;  // rows in the step under way
+  size_t next = 0;                                       // first row that has not run
+  size_t taken = 0;                                      // rows in the step under way
   std::array<std::vector<float>, kOutputRoles> outputs;  // [n_outputs, width of the role]
   std::array<uint32_t, kOutputRoles> n_outputs{};
 
-  bool active = false;  // submitted and not done; under the engine's lock
+  bool active = false;               // submitted and not done; under the engine's lock
   brim_error error = empty_error();  // when done; code OK on success
 };
 

@@ -19,7 +19,8 @@ void stop_if_cancelled(const LoadOptions& options) {
 
 }  // namespace
 
-Residency::Residency(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options) : plan_(std::move(plan)) {
+Residency::Residency(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options)
+    : plan_(std::move(plan)) {
   plan_->model->file.check_unchanged();
   allocate();
   load_weights(options);
@@ -52,7 +53,8 @@ void Residency::allocate() {
   for (uint32_t s = 0; s < plan_->states.size(); ++s) {
     const negotiator::StatePlan& state = plan_->states[s];
     OnDevice& on = devices_[state.device];
-    if (state.storage == s) state_buffers_[s] = on.device->allocate(plan_->devices[state.device].local_heap, state.bytes);
+    if (state.storage == s)
+      state_buffers_[s] = on.device->allocate(plan_->devices[state.device].local_heap, state.bytes);
     on.states.push_back({sizeof(brim_program_state), s, state.dtype, state.group, state.layout.layout_id,
                          state_buffers_[state.storage].get(), 0, state.n_blocks, 0});
   }
@@ -154,7 +156,8 @@ void Residency::copy_weight(uint32_t index, const LoadOptions& options, uint64_t
       device.finish();
     }
     *done += bytes;
-    if (options.progress) options.progress(w.residence == Residence::kPacked ? BRIM_STAGE_PACK : BRIM_STAGE_READ, *done, total);
+    if (options.progress)
+      options.progress(w.residence == Residence::kPacked ? BRIM_STAGE_PACK : BRIM_STAGE_READ, *done, total);
   }
 }
 
@@ -181,9 +184,8 @@ std::unique_ptr<graph::ProgramInfo> Residency::program_info(const negotiator::Va
         info->bind(value, on.outputs.get(), memory.outputs.at(value).offset, bytes);
         break;
       case BRIM_VALUE_WEIGHT: {
-        const auto w = std::find_if(plan_->weights.begin(), plan_->weights.end(), [&](const auto& p) {
-          return p.weight == desc.role && p.device == segment.device;
-        });
+        const auto w = std::find_if(plan_->weights.begin(), plan_->weights.end(),
+                                    [&](const auto& p) { return p.weight == desc.role && p.device == segment.device; });
         const WeightPlace& place = weight_places_[static_cast<size_t>(w - plan_->weights.begin())];
         if (w->residence == Residence::kPacked) {
           info->bind(value, place.buffer, place.offset, w->bytes, w->layout_id);

@@ -1,6 +1,6 @@
 // The memory of a loaded model: every buffer that its plan names, allocated and filled as one transaction. Weights come
-// in place from the mapped file, by positioned reads, or packed by the backend in ranges of rows; states, arena, outputs,
-// step block and scratch are plain buffers that stay where they are until the model is unloaded.
+// in place from the mapped file, by positioned reads, or packed by the backend in ranges of rows; states, arena,
+// outputs, step block and scratch are plain buffers that stay where they are until the model is unloaded.
 #pragma once
 
 #include <atomic>
@@ -14,7 +14,7 @@
 namespace brim::engine {
 
 struct LoadOptions {
-  const std::atomic<uint32_t>* cancel = nullptr;                            // nonzero: stop
+  const std::atomic<uint32_t>* cancel = nullptr;                                // nonzero: stop
   std::function<void(uint32_t stage, uint64_t done, uint64_t total)> progress;  // BRIM_STAGE_*; may be empty
 };
 
@@ -37,8 +37,8 @@ class Residency {
     // Host addresses, where the buffer is in a host-visible heap; null otherwise.
     std::byte *arena_map = nullptr, *outputs_map = nullptr, *embedding_map = nullptr, *step_map = nullptr,
               *staging_map = nullptr;
-    std::vector<Buffer> files;    // the mapped files, imported
-    std::vector<Buffer> weights;  // of what is copied
+    std::vector<Buffer> files;               // the mapped files, imported
+    std::vector<Buffer> weights;             // of what is copied
     std::vector<brim_program_state> states;  // of those that live here, with their buffers
   };
 
@@ -64,7 +64,7 @@ class Residency {
 
   std::shared_ptr<const negotiator::Plan> plan_;
   std::vector<OnDevice> devices_;
-  std::vector<Buffer> state_buffers_;      // by state; empty where storage is shared
+  std::vector<Buffer> state_buffers_;       // by state; empty where storage is shared
   std::vector<WeightPlace> weight_places_;  // as plan.weights
 };
 

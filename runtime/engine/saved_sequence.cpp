@@ -1,5 +1,5 @@
-// A sequence as bytes: tokens and states in the backends' canonical form, so that it can be restored on another backend,
-// in another process, by a later version.
+// A sequence as bytes: tokens and states in the backends' canonical form, so that it can be restored on another
+// backend, in another process, by a later version.
 //
 //   "BRIMSEQ" 0 | u32 version 1 | u32 canonical dtype | u64 model identity [2] | u64 n_tokens | u64 n_states
 //   i32 tokens [n_tokens]
@@ -59,9 +59,10 @@ void move_state(Residency& memory, const Sequences& sequences, uint32_t id, uint
   }
   brim_error error = empty_error();
   const auto& api = device.api();
-  const brim_status status =
-      out ? api.state_export(device.queue(), &desc, &memory.state(state), blocks.data(), 0, n_tokens, canonical, bytes.data(), &error)
-          : api.state_import(device.queue(), &desc, &memory.state(state), blocks.data(), 0, n_tokens, canonical, bytes.data(), &error);
+  const brim_status status = out ? api.state_export(device.queue(), &desc, &memory.state(state), blocks.data(), 0,
+                                                    n_tokens, canonical, bytes.data(), &error)
+                                 : api.state_import(device.queue(), &desc, &memory.state(state), blocks.data(), 0,
+                                                    n_tokens, canonical, bytes.data(), &error);
   device.check(status, error, out ? "exporting a state" : "importing a state");
 }
 
@@ -85,7 +86,8 @@ void Session::save(uint32_t sequence, const std::function<void(std::span<const s
   std::vector<std::byte> bytes;
   for (uint32_t s = 0; s < descs.size(); ++s) {
     const bool own = plan.states[s].storage == s && !held.empty();
-    const uint64_t n = own ? state_bytes(descs[s], plan.states[s].group != negotiator::kNoGroup, held.size(), head.canonical) : 0;
+    const uint64_t n =
+        own ? state_bytes(descs[s], plan.states[s].group != negotiator::kNoGroup, held.size(), head.canonical) : 0;
     bytes.resize(n);
     if (own) {
       engine_->between_steps([&](Residency& memory, Sequences& sequences) {
@@ -111,7 +113,8 @@ uint32_t Session::restore(const std::function<void(std::span<std::byte>)>& read)
   Head head{};
   get(std::as_writable_bytes(std::span(&head, 1)));
   if (head.magic != kMagic) fail(BRIM_DATA_CORRUPT, "this is no saved sequence: it does not begin with BRIMSEQ");
-  if (head.version != 1) fail(BRIM_INCOMPATIBLE, "the saved sequence has version {}; this library reads 1", head.version);
+  if (head.version != 1)
+    fail(BRIM_INCOMPATIBLE, "the saved sequence has version {}; this library reads 1", head.version);
   const Hash128& identity = plan.model->file.identity();
   if (head.model[0] != identity.low || head.model[1] != identity.high) {
     fail(BRIM_INCOMPATIBLE, "the sequence was saved with another model than {}", plan.model->file.path());
@@ -120,10 +123,12 @@ uint32_t Session::restore(const std::function<void(std::span<std::byte>)>& read)
     fail(BRIM_INCOMPATIBLE, "the sequence was saved with {} states; the plan stores {}: plan with the same kv_dtype",
          brim_dtype_name(head.canonical), brim_dtype_name(plan.request.kv_dtype));
   }
-  if (head.n_states != descs.size()) fail(BRIM_DATA_CORRUPT, "the saved sequence has {} states; the model {}", head.n_states, descs.size());
+  if (head.n_states != descs.size())
+    fail(BRIM_DATA_CORRUPT, "the saved sequence has {} states; the model {}", head.n_states, descs.size());
   if (head.n_tokens > plan.request.n_ctx) {
     throw Error(BRIM_CONTEXT_FULL,
-                fmt::format("the saved sequence holds {} tokens; the context of the plan is {}", head.n_tokens, plan.request.n_ctx),
+                fmt::format("the saved sequence holds {} tokens; the context of the plan is {}", head.n_tokens,
+                            plan.request.n_ctx),
                 {0, head.n_tokens, plan.request.n_ctx, 0});
   }
   const uint32_t local = create_sequence();
@@ -139,14 +144,18 @@ uint32_t Session::restore(const std::function<void(std::span<std::byte>)>& read)
       sequences[id].length = n;
       return true;
     });
-    if (!room) fail(BRIM_CONTEXT_FULL, "the pool of {} KV tokens has no room for the {} of the saved sequence", plan.request.kv_tokens, n);
+    if (!room)
+      fail(BRIM_CONTEXT_FULL, "the pool of {} KV tokens has no room for the {} of the saved sequence",
+           plan.request.kv_tokens, n);
     std::vector<std::byte> bytes;
     for (uint32_t s = 0; s < descs.size(); ++s) {
       const bool own = plan.states[s].storage == s && n > 0;
-      const uint64_t wanted = own ? state_bytes(descs[s], plan.states[s].group != negotiator::kNoGroup, n, head.canonical) : 0;
+      const uint64_t wanted =
+          own ? state_bytes(descs[s], plan.states[s].group != negotiator::kNoGroup, n, head.canonical) : 0;
       uint64_t given = 0;
       get(std::as_writable_bytes(std::span(&given, 1)));
-      if (given != wanted) fail(BRIM_DATA_CORRUPT, "state {} of the saved sequence has {} bytes; expected {}", s, given, wanted);
+      if (given != wanted)
+        fail(BRIM_DATA_CORRUPT, "state {} of the saved sequence has {} bytes; expected {}", s, given, wanted);
       bytes.resize(wanted);
       get(bytes);
       if (own) {

@@ -16,8 +16,8 @@ struct Sequence {
   std::vector<int32_t> tokens;               // [length]; -1 for a row given as an embedding
   std::vector<std::vector<int32_t>> blocks;  // per group: block ids in order
   // Slots of conv and recurrent states, 0 .. kSlotsPerSequence - 1 within the sequence's own.
-  uint32_t slot = 0;        // current
-  uint32_t safe_slot = 0;   // from before the job under way
+  uint32_t slot = 0;       // current
+  uint32_t safe_slot = 0;  // from before the job under way
 };
 
 // The slot that the next step writes: neither the current one nor the one to go back to.
@@ -49,10 +49,11 @@ class Sequences {
   void remove(uint32_t id);
 
   // Makes room for n more tokens: takes blocks, and replaces a shared last block by an own one, to be copied before the
-  // step. False, with nothing changed, when a pool has too few blocks. Never allocates: `copies` has room for a group each.
+  // step. False, with nothing changed, when a pool has too few blocks. Never allocates: `copies` has room for a group
+  // each.
   bool extend(uint32_t id, uint32_t n, std::vector<BlockCopy>* copies);
-  // Until it is known whether a copy was made, its source is kept; then it is let go, after undo() where it was not made:
-  // the sequence has its shared block again.
+  // Until it is known whether a copy was made, its source is kept; then it is let go, after undo() where it was not
+  // made: the sequence has its shared block again.
   void keep(const BlockCopy& copy) { pools_[copy.group].share(copy.from); }
   void let_go(const BlockCopy& copy) { pools_[copy.group].release(copy.from); }
   void undo(const BlockCopy& copy);

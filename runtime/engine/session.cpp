@@ -55,9 +55,11 @@ uint32_t Session::fork(uint32_t sequence, uint32_t n_tokens) {
   const auto id = engine_->with_sequences([&](Sequences& s) -> std::optional<uint32_t> {
     held = s[from_id].length;
     if (n_tokens == BRIM_AUTO) n_tokens = held;
-    if (n_tokens > held) fail(BRIM_INVALID_ARGUMENT, "sequence {} holds {} tokens; {} cannot be forked", sequence, held, n_tokens);
+    if (n_tokens > held)
+      fail(BRIM_INVALID_ARGUMENT, "sequence {} holds {} tokens; {} cannot be forked", sequence, held, n_tokens);
     if (s.has_recurrent() && n_tokens != held) {
-      fail(BRIM_UNSUPPORTED, "the model's recurrent states cannot go back from {} to {} tokens; fork all", held, n_tokens);
+      fail(BRIM_UNSUPPORTED, "the model's recurrent states cannot go back from {} to {} tokens; fork all", held,
+           n_tokens);
     }
     return s.fork(from_id, n_tokens);
   });
@@ -76,7 +78,8 @@ uint32_t Session::fork(uint32_t sequence, uint32_t n_tokens) {
         brim_buffer* buffer = memory.state(i).buffer;
         const uint64_t bytes = states[i].layout.block_bytes;
         Device& device = *memory.on(states[i].device).device;
-        device.copy(buffer, bytes * (slots(*id) + s[*id].slot), buffer, bytes * (slots(from_id) + s[from_id].slot), bytes);
+        device.copy(buffer, bytes * (slots(*id) + s[*id].slot), buffer, bytes * (slots(from_id) + s[from_id].slot),
+                    bytes);
         device.finish();
       }
     });
@@ -89,7 +92,8 @@ void Session::trim(uint32_t sequence, uint32_t n_tokens) {
   Local& local = at(sequence);
   engine_->with_sequences([&](Sequences& s) {
     const uint32_t held = s[static_cast<uint32_t>(local.id)].length;
-    if (n_tokens > held) fail(BRIM_INVALID_ARGUMENT, "sequence {} holds {} tokens; it cannot be trimmed to {}", sequence, held, n_tokens);
+    if (n_tokens > held)
+      fail(BRIM_INVALID_ARGUMENT, "sequence {} holds {} tokens; it cannot be trimmed to {}", sequence, held, n_tokens);
     if (s.has_recurrent() && n_tokens != held && n_tokens != 0) {
       fail(BRIM_UNSUPPORTED, "the model's recurrent states cannot go back from {} to {} tokens", held, n_tokens);
     }
@@ -118,11 +122,12 @@ std::vector<int32_t> Session::tokens(uint32_t sequence) {
 void Session::check_room(uint32_t sequence, uint64_t more) {
   const uint32_t n_ctx = engine_->plan().request.n_ctx, held = length(sequence);
   if (held + more <= n_ctx) return;
-  throw Error(BRIM_CONTEXT_FULL,
-              fmt::format("sequence {} holds {} tokens and {} more exceed its context of {}; trim it, or plan with a larger "
-                          "context",
-                          sequence, held, more, n_ctx),
-              {held, more, n_ctx, 0});
+  throw Error(
+      BRIM_CONTEXT_FULL,
+      fmt::format("sequence {} holds {} tokens and {} more exceed its context of {}; trim it, or plan with a larger "
+                  "context",
+                  sequence, held, more, n_ctx),
+      {held, more, n_ctx, 0});
 }
 
 void Session::begin_job(const std::atomic<uint32_t>* cancel) {
@@ -137,7 +142,8 @@ void Session::submit(const brim_step& step, const std::atomic<uint32_t>* cancel)
   const brim_model_desc& model = engine_->plan().model->description->model;
   if (step.n_rows == 0) fail(BRIM_INVALID_ARGUMENT, "the step has no rows");
   if (!step.rows || step.row_stride < sizeof(brim_row)) {
-    fail(BRIM_INVALID_ARGUMENT, "rows are missing or their stride of {} is below {}", step.row_stride, sizeof(brim_row));
+    fail(BRIM_INVALID_ARGUMENT, "rows are missing or their stride of {} is below {}", step.row_stride,
+         sizeof(brim_row));
   }
   begin_job(cancel);
   job_.rows.reserve(step.n_rows);
@@ -145,7 +151,7 @@ void Session::submit(const brim_step& step, const std::atomic<uint32_t>* cancel)
   if (embeddings && !(r.inputs >> BRIM_INPUT_EMBEDDING & 1)) {
     fail(BRIM_FAILED_PRECONDITION, "rows come as embeddings; the plan has to ask for them in `inputs`");
   }
-  std::vector<uint64_t> more(sequences_.size());
+  more_.assign(sequences_.size(), 0);
   for (uint32_t i = 0; i < step.n_rows; ++i) {
     const brim_row& given = *BRIM_ELEM(brim_row, step.rows, step.row_stride, i);
     const Local& local = at(given.sequence);
@@ -156,14 +162,15 @@ void Session::submit(const brim_step& step, const std::atomic<uint32_t>* cancel)
       fail(BRIM_INVALID_ARGUMENT, "row {}: token {} is outside of the vocabulary of {}", i, given.token, model.n_vocab);
     }
     if (given.outputs & ~r.outputs) {
-      fail(BRIM_INVALID_ARGUMENT, "row {}: outputs {:#x} were not planned; the plan has {:#x}", i, given.outputs, r.outputs);
+      fail(BRIM_INVALID_ARGUMENT, "row {}: outputs {:#x} were not planned; the plan has {:#x}", i, given.outputs,
+           r.outputs);
     }
     if (given.adapter != 0) fail(BRIM_NOT_FOUND, "row {}: no adapter {} is loaded", i, given.adapter);
     if (given.n_position != 0 && given.n_position != model.n_position) {
       fail(BRIM_INVALID_ARGUMENT, "row {}: {} position components; the model takes {}", i, given.n_position,
            model.n_position);
     }
-    ++more[given.sequence];
+    ++more_[given.sequence];
     Row row{};
     row.token = embeddings ? 0 : given.token;
     row.sequence = static_cast<uint32_t>(local.id);
@@ -174,13 +181,13 @@ void Session::submit(const brim_step& step, const std::atomic<uint32_t>* cancel)
     job_.rows.push_back(row);
     if (embeddings) job_.embeddings.insert(job_.embeddings.end(), given.embedding, given.embedding + model.width);
   }
-  for (uint32_t s = 0; s < more.size(); ++s) {
-    if (!more[s]) continue;
-    check_room(s, more[s]);
+  for (uint32_t s = 0; s < more_.size(); ++s) {
+    if (!more_[s]) continue;
+    check_room(s, more_[s]);
   }
   // What the host runs by itself takes the place of a token that generate left pending.
-  for (uint32_t s = 0; s < more.size(); ++s) {
-    if (more[s]) sequences_[s].pending = kNone;
+  for (uint32_t s = 0; s < more_.size(); ++s) {
+    if (more_[s]) sequences_[s].pending = kNone;
   }
   under_way_ = true;
   engine_->submit(job_);

@@ -1,5 +1,5 @@
-// A client's handle on a group of sequences: checks what the host asks for, numbers its sequences, owns the one job that it
-// can have under way, and gives back all of its sequences at the end. [session]: one thread at a time.
+// A client's handle on a group of sequences: checks what the host asks for, numbers its sequences, owns the one job
+// that it can have under way, and gives back all of its sequences at the end. [session]: one thread at a time.
 #pragma once
 
 #include <engine/engine.hpp>
@@ -58,6 +58,7 @@ class Session {
 
   std::shared_ptr<Engine> engine_;
   std::vector<Local> sequences_;
+  std::vector<uint64_t> more_;  // per sequence: rows of the step that is being checked
   Job job_;
   bool under_way_ = false;
 };

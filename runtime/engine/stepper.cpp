@@ -30,8 +30,8 @@ Stepper::Compiled& Stepper::compiled(const negotiator::Variant& variant, const b
     return programs_.front();
   }
   if (programs_.size() >= negotiator::kProgramsKept) programs_.pop_back();
-  Compiled c{variant.graph.get(), bucket.n_tokens, bucket.n_kv,
-             std::make_unique<graph::StepLayout>(bucket, groups_), {}};
+  Compiled c{
+      variant.graph.get(), bucket.n_tokens, bucket.n_kv, std::make_unique<graph::StepLayout>(bucket, groups_), {}};
   for (const graph::Segment& segment : variant.segments) {
     const auto info = residency_.program_info(variant, segment, *c.layout);
     c.programs.push_back(residency_.on(segment.device).device->create(info->view()));

@@ -1,5 +1,5 @@
-// One step on the devices: composes the step block from rows that were chosen, keeps the compiled programs of each bucket,
-// runs the segments in order with the copies between devices, and waits. It knows nothing of jobs and fairness.
+// One step on the devices: composes the step block from rows that were chosen, keeps the compiled programs of each
+// bucket, runs the segments in order with the copies between devices, and waits. It knows nothing of jobs and fairness.
 #pragma once
 
 #include <atomic>
@@ -26,13 +26,13 @@ class Stepper {
   Stepper(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options);
   ~Stepper();
 
-  // Writes the step block of the rows, which fit the largest bucket. Reads the tables of their sequences only, which nobody
-  // changes while their step is under way.
+  // Writes the step block of the rows, which fit the largest bucket. Reads the tables of their sequences only, which
+  // nobody changes while their step is under way.
   void compose(std::span<const StepRow> rows, const Sequences& sequences);
   // Copies blocks that two sequences shared, in every state of their groups, and waits for it.
   void copy_blocks(std::span<const BlockCopy> copies);
-  // Runs what compose() wrote and waits for it. Returns CANCELLED when *cancel (may be null) became nonzero in time; throws
-  // what devices report.
+  // Runs what compose() wrote and waits for it. Returns CANCELLED when *cancel (may be null) became nonzero in time;
+  // throws what devices report.
   brim_status run(const std::atomic<uint32_t>* cancel);
   // F32 rows of an output of the step that ran: [n_outputs, width]; sequence by sequence for POOLED.
   const float* output(uint32_t role) const;

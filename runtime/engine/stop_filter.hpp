@@ -1,5 +1,5 @@
-// Looks for stop strings in a text that comes in pieces. What could be the beginning of a stop string is held back until
-// it is certain; the stop string itself and what follows it are never given out.
+// Looks for stop strings in a text that comes in pieces. What could be the beginning of a stop string is held back
+// until it is certain; the stop string itself and what follows it are never given out.
 #pragma once
 
 #include <algorithm>

@@ -223,8 +223,7 @@ std::unique_ptr<const Graph> Builder::build(ArchitectureRef architecture) {
         std::fill_n(out, n_out, 0);
         return of(b).sticky_.run([&] { of(b).emit(op, op_rev, must, hints, attr, in, n_in, out, n_out); });
       },
-      .output = [](brim_builder* b, uint32_t role,
-                   brim_value v) { of(b).sticky_.run([&] { of(b).output(role, v); }); },
+      .output = [](brim_builder* b, uint32_t role, brim_value v) { of(b).sticky_.run([&] { of(b).output(role, v); }); },
       .error = [](brim_builder* b, brim_status code, brim_str message) { of(b).sticky_.report(code, message); }};
 
   const brim_status status = architecture.api->build(architecture.instance, &meta_api(), as_meta(file_), &info_, &api,
@@ -235,7 +234,9 @@ std::unique_ptr<const Graph> Builder::build(ArchitectureRef architecture) {
                                    [&](const Graph::Output& o) { return o.role == role; });
     if ((info_.outputs >> role & 1) && !given) {
       fail(BRIM_UNSUPPORTED, "{}: the architecture gives no {}", file_.path(),
-           role == BRIM_OUTPUT_LOGITS ? "logits" : role == BRIM_OUTPUT_HIDDEN ? "hidden states" : "pooled states");
+           role == BRIM_OUTPUT_LOGITS   ? "logits"
+           : role == BRIM_OUTPUT_HIDDEN ? "hidden states"
+                                        : "pooled states");
     }
   }
   graph_->finish(info_.phase);

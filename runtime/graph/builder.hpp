@@ -1,5 +1,6 @@
-// brim_builder_api: what an architecture calls in describe and build. The first error sticks, later calls do nothing, and
-// describe()/build() throw it. In build, every node is checked and its outputs' shapes are inferred as it is emitted.
+// brim_builder_api: what an architecture calls in describe and build. The first error sticks, later calls do nothing,
+// and describe()/build() throw it. In build, every node is checked and its outputs' shapes are inferred as it is
+// emitted.
 #pragma once
 
 #include <brim/architecture.h>

@@ -39,7 +39,8 @@ const model::Tensor* find(const model::ModelFile& file, const brim_tensor_desc& 
 }
 
 void add_tensor_checked(Describer& d, const brim_tensor_desc& desc, uint32_t* id) {
-  if (desc.rank < 1 || desc.rank > BRIM_MAX_RANK) fail(BRIM_INVALID_ARGUMENT, "a tensor of rank {} was declared", desc.rank);
+  if (desc.rank < 1 || desc.rank > BRIM_MAX_RANK)
+    fail(BRIM_INVALID_ARGUMENT, "a tensor of rank {} was declared", desc.rank);
   std::string tried;
   const model::Tensor* tensor = find(d.file, desc, &tried);
   if (!tensor && !(desc.flags & BRIM_TENSOR_OPTIONAL)) {
@@ -101,9 +102,18 @@ brim_status no_emit(brim_builder* builder, uint32_t, uint32_t, uint64_t, uint64_
 }  // namespace
 
 Description describe(ArchitectureRef architecture, const model::ModelFile& file) {
-  static const brim_builder_api api = {
-      sizeof(brim_builder_api), 0,        model,   add_tensor, add_state, no_value, no_value, no_value,
-      no_scope,                 no_emit,  no_output, error};
+  static const brim_builder_api api = {sizeof(brim_builder_api),
+                                       0,
+                                       model,
+                                       add_tensor,
+                                       add_state,
+                                       no_value,
+                                       no_value,
+                                       no_value,
+                                       no_scope,
+                                       no_emit,
+                                       no_output,
+                                       error};
   Describer d{file, {}, {}};
   const brim_status status = architecture.api->describe(architecture.instance, &meta_api(), as_meta(file), &api,
                                                         reinterpret_cast<brim_builder*>(&d));

@@ -1,5 +1,5 @@
-// What an architecture says of a model before any graph is built: its sizes, the tensors it needs, found in the file and
-// checked, and its states.
+// What an architecture says of a model before any graph is built: its sizes, the tensors it needs, found in the file
+// and checked, and its states.
 #pragma once
 
 #include <brim/architecture.h>

@@ -13,7 +13,7 @@ uint64_t value_bytes(const brim_value_desc& value, const brim_bucket& bucket) {
 
 std::string op_name(uint32_t op) {
   switch (op) {
-#define BRIM_X(name)      \
+#define BRIM_X(name)   \
   case BRIM_OP_##name: \
     return #name;
     BRIM_X(RESHAPE)

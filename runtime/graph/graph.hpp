@@ -48,9 +48,9 @@ class Graph {
   std::vector<brim_value_desc> values_{1};  // value 0 is "absent"
   std::vector<brim_node> nodes_;
   std::vector<Output> outputs_;
-  std::deque<std::vector<brim_value>> operands_;       // what the nodes' in and out point to
-  std::deque<std::vector<std::byte>> attributes_;      // what their attr points to
-  std::vector<uint32_t> attribute_sizes_;              // per node; 0 where there is none
+  std::deque<std::vector<brim_value>> operands_;   // what the nodes' in and out point to
+  std::deque<std::vector<std::byte>> attributes_;  // what their attr points to
+  std::vector<uint32_t> attribute_sizes_;          // per node; 0 where there is none
   Hash128 hash_;
   brim_graph view_{};
 };

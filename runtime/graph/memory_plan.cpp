@@ -17,8 +17,8 @@ struct Life {
 
 uint64_t align(uint64_t bytes) { return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment; }
 
-// Largest first, each at the lowest offset that is free for its whole life: within a few percent of optimal for chains of
-// layers, and at most (number of values)^2 comparisons.
+// Largest first, each at the lowest offset that is free for its whole life: within a few percent of optimal for chains
+// of layers, and at most (number of values)^2 comparisons.
 uint64_t pack(std::vector<Life*>& lives) {
   std::sort(lives.begin(), lives.end(), [](const Life* a, const Life* b) {
     return std::tuple(b->bytes, a->first, a->value) < std::tuple(a->bytes, b->first, b->value);

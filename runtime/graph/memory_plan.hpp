@@ -1,6 +1,6 @@
 // Where every temporary and output of a partitioned graph is stored: fixed offsets in one arena per device, so that
-// compiled programs and captured graphs stay valid. Values whose lives do not overlap share bytes. The offsets are packed
-// for the largest bucket and hold for all smaller ones, since there every value is smaller and lives as long.
+// compiled programs and captured graphs stay valid. Values whose lives do not overlap share bytes. The offsets are
+// packed for the largest bucket and hold for all smaller ones, since there every value is smaller and lives as long.
 #pragma once
 
 #include <graph/partition.hpp>

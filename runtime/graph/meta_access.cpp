@@ -23,7 +23,8 @@ bool give(const std::optional<T>& value, U* out) {
   return value.has_value();
 }
 
-// Element i of an array; a scalar counts as an array of one. `array` gives the length or nothing, `element` one element.
+// Element i of an array; a scalar counts as an array of one. `array` gives the length or nothing, `element` one
+// element.
 template <class T>
 bool give_at(const T& values, uint64_t i, auto* out, uint64_t* n) {
   if (n) *n = values.size();
@@ -53,7 +54,11 @@ brim_status get_str(const brim_meta* meta, brim_str key, brim_str* out) {
 }
 
 bool is_array(const model::Value& value) {
-  return std::visit([](const auto& v) { return requires { v.size(), v.begin(), v.push_back(v[0]); }; }, value);
+  return std::visit(
+      [](const auto& v) {
+        return requires { v.size(), v.begin(), v.push_back(v[0]); };
+      },
+      value);
 }
 
 brim_status get_u64_at(const brim_meta* meta, brim_str key, uint64_t i, uint64_t* out, uint64_t* n) {
@@ -107,8 +112,8 @@ brim_status get_tensor(const brim_meta* meta, brim_str name, uint32_t* rank, uin
 }  // namespace
 
 const brim_meta_api& meta_api() {
-  static const brim_meta_api api = {sizeof(brim_meta_api), 0,          get_u64,    get_f64,    get_bool, get_str,
-                                    get_u64_at,            get_f64_at, get_str_at, get_tensor};
+  static const brim_meta_api api = {
+      sizeof(brim_meta_api), 0, get_u64, get_f64, get_bool, get_str, get_u64_at, get_f64_at, get_str_at, get_tensor};
   return api;
 }
 

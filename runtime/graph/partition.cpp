@@ -7,7 +7,7 @@ namespace brim::graph {
 
 std::vector<Segment> partition(const Graph& graph, std::span<const uint32_t> device_of) {
   std::vector<Segment> segments;
-  std::map<uint32_t, uint32_t> state_device;                 // state -> the one device that touches it
+  std::map<uint32_t, uint32_t> state_device;                       // state -> the one device that touches it
   std::vector<std::set<uint32_t>> present(graph.values().size());  // where a temp's bytes are
   for (uint32_t i = 0; i < graph.nodes().size(); ++i) {
     const brim_node& node = graph.nodes()[i];

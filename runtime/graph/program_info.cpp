@@ -53,7 +53,8 @@ void ProgramInfo::bind_in_pieces(brim_value value, brim_buffer* buffer, uint64_t
   const uint64_t row_bytes = bytes / rows;
   const uint64_t per_piece = max_binding / row_bytes;
   if (per_piece == 0) {
-    fail(BRIM_UNSUPPORTED, "a row of {} bytes exceeds the device's largest binding of {} bytes", row_bytes, max_binding);
+    fail(BRIM_UNSUPPORTED, "a row of {} bytes exceeds the device's largest binding of {} bytes", row_bytes,
+         max_binding);
   }
   for (uint64_t row = 0; row < rows; row += per_piece) {
     const uint64_t n = std::min(per_piece, rows - row);

@@ -1,5 +1,5 @@
-// Assembles brim_program_info: the same description, with buffers or without, serves program_measure and program_create,
-// so that what is measured is what is made.
+// Assembles brim_program_info: the same description, with buffers or without, serves program_measure and
+// program_create, so that what is measured is what is made.
 #pragma once
 
 #include <brim/backend.h>

@@ -308,7 +308,8 @@ void matmul(NodeDraft& n) {
   const brim_dim rows = w.dim[w.rank - 2];
   if (n.must & BRIM_MATMUL_BATCHED) {
     want_dtype(w, BRIM_DTYPE_F32, "w");
-    if (w.rank != x.rank || w.rank < 3) fail(BRIM_INVALID_ARGUMENT, "w {} and x {} differ in rank", shape_text(w), shape_text(x));
+    if (w.rank != x.rank || w.rank < 3)
+      fail(BRIM_INVALID_ARGUMENT, "w {} and x {} differ in rank", shape_text(w), shape_text(x));
     for (uint32_t i = 0; i + 2 < w.rank; ++i) {
       if (!(w.dim[i] == x.dim[i]) && !(w.dim[i] == fixed(1))) want_dim(w, i, x.dim[i], "w");
     }
@@ -409,8 +410,7 @@ struct Rule {
   void (*apply)(NodeDraft&);
 };
 
-constexpr uint64_t kAttentionBits =
-    BRIM_ATTENTION_CAUSAL | BRIM_ATTENTION_SLIDING_WINDOW | BRIM_ATTENTION_SOFTCAP;
+constexpr uint64_t kAttentionBits = BRIM_ATTENTION_CAUSAL | BRIM_ATTENTION_SLIDING_WINDOW | BRIM_ATTENTION_SOFTCAP;
 
 constexpr Rule kRules[] = {
     {BRIM_OP_RESHAPE, sizeof(brim_shape_attr), 1, 1, 1, 0, reshape},

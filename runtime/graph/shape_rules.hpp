@@ -1,5 +1,5 @@
-// The rule of every op: how many inputs and outputs, which attributes and feature bits, which shapes go together and what
-// comes out. ops.h says it in words; this is the checked form. A new op is a row of the table in the .cpp.
+// The rule of every op: how many inputs and outputs, which attributes and feature bits, which shapes go together and
+// what comes out. ops.h says it in words; this is the checked form. A new op is a row of the table in the .cpp.
 #pragma once
 
 #include <brim/ops.h>
@@ -12,7 +12,7 @@ namespace brim::graph {
 struct NodeDraft {
   uint32_t op = 0;
   uint32_t op_rev = 0;
-  uint64_t must = 0;  // bits that inputs imply (BIAS, FACTORS) are added
+  uint64_t must = 0;           // bits that inputs imply (BIAS, FACTORS) are added
   const void* attr = nullptr;  // the host's own copy, of attribute_size() bytes
   std::span<const brim_value_desc* const> in;
   std::span<const brim_value> in_ids;

@@ -46,7 +46,8 @@ class Sticky {
 // The other side's struct in this minor's size: what it did not send reads as zero.
 template <class T>
 T sized_copy(const T& theirs, const char* name) {
-  if (theirs.struct_size < sizeof(uint32_t)) fail(BRIM_INVALID_ARGUMENT, "{}.struct_size is {}", name, theirs.struct_size);
+  if (theirs.struct_size < sizeof(uint32_t))
+    fail(BRIM_INVALID_ARGUMENT, "{}.struct_size is {}", name, theirs.struct_size);
   T mine{};
   std::memcpy(&mine, &theirs, std::min<size_t>(theirs.struct_size, sizeof(T)));
   mine.struct_size = sizeof(T);

@@ -47,7 +47,8 @@ void resolve_defaults(Plan& plan) {
     decide("kv tokens", number(all), "every sequence can fill its context");
     r.kv_tokens = all;
   } else {
-    decide("kv tokens", number(r.kv_tokens), "asked for: the sequences share a pool smaller than all contexts together");
+    decide("kv tokens", number(r.kv_tokens),
+           "asked for: the sequences share a pool smaller than all contexts together");
   }
   if (r.n_batch == 0) r.n_batch = kDefaultBatch;
   // A step never holds more rows than all sequences together can take.

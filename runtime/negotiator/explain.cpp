@@ -47,7 +47,8 @@ std::string explain(const Plan& plan) {
   }
   for (const DevicePlan& d : plan.devices) {
     const topology::Device& device = topology.devices[d.device];
-    json["devices"].push_back({{"device", d.device}, {"name", device.name}, {"plugin", device.plugin()}, {"layers", d.layers}});
+    json["devices"].push_back(
+        {{"device", d.device}, {"name", device.name}, {"plugin", device.plugin()}, {"layers", d.layers}});
   }
   const auto& weights = plan.model->description->weights;
   for (const WeightPlan& w : plan.weights) {

@@ -97,26 +97,28 @@ void charge_pools(Plan& plan) {
   for (const PoolCharge& c : plan.pools) {
     const topology::Pool& pool = topology.pools[c.pool];
     const uint64_t room = room_in(plan, c), wanted = c.total() + c.mapped;
-    const std::string sum = fmt::format(
-        "{} of {}: weights {}, KV {}, activations {}, workspace {}, step {}", bytes_text(wanted), pool.name,
-        bytes_text(c.weights + c.mapped), bytes_text(c.kv), bytes_text(c.activations), bytes_text(c.workspace),
-        bytes_text(c.step));
+    const std::string sum =
+        fmt::format("{} of {}: weights {}, KV {}, activations {}, workspace {}, step {}", bytes_text(wanted), pool.name,
+                    bytes_text(c.weights + c.mapped), bytes_text(c.kv), bytes_text(c.activations),
+                    bytes_text(c.workspace), bytes_text(c.step));
     if (wanted <= room) {
-      plan.decisions.push_back({"fit", sum, fmt::format("{} are available, {} of them stay free for others",
-                                                        bytes_text(c.available), bytes_text(reserve_of(pool)))});
+      plan.decisions.push_back({"fit", sum,
+                                fmt::format("{} are available, {} of them stay free for others",
+                                            bytes_text(c.available), bytes_text(reserve_of(pool)))});
       continue;
     }
     if (plan.request.unsafe_overcommit) {
-      plan.decisions.push_back({"fit", sum, fmt::format("more than the {} there are: forced by unsafe_overcommit",
-                                                        bytes_text(room))});
+      plan.decisions.push_back(
+          {"fit", sum, fmt::format("more than the {} there are: forced by unsafe_overcommit", bytes_text(room))});
       continue;
     }
-    throw Error(BRIM_OUT_OF_MEMORY,
-                fmt::format("a context of {} tokens for {} sequence(s) with {} KV needs {}; {} can be used ({} available, "
-                            "the rest is kept free or limited). What would fit: {}. unsafe_overcommit forces it",
-                            plan.request.n_ctx, plan.request.n_seqs, brim_dtype_name(plan.request.kv_dtype), sum,
-                            bytes_text(room), bytes_text(c.available), remedies(plan, c, room)),
-                {c.pool, wanted, room, 0});
+    throw Error(
+        BRIM_OUT_OF_MEMORY,
+        fmt::format("a context of {} tokens for {} sequence(s) with {} KV needs {}; {} can be used ({} available, "
+                    "the rest is kept free or limited). What would fit: {}. unsafe_overcommit forces it",
+                    plan.request.n_ctx, plan.request.n_seqs, brim_dtype_name(plan.request.kv_dtype), sum,
+                    bytes_text(room), bytes_text(c.available), remedies(plan, c, room)),
+        {c.pool, wanted, room, 0});
   }
   const topology::Device& first = plan.device(0);
   const uint64_t bandwidth = topology.pools[first.heaps[plan.devices[0].local_heap].pool].read_bandwidth;

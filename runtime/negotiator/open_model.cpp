@@ -41,10 +41,11 @@ Error no_plugin(const Machine& machine, const model::ModelFile& file) {
   const auto name = file.metadata().string("general.architecture");
   std::string known;
   for (const auto& a : machine.loader->architectures()) known += (known.empty() ? "" : ", ") + a->plugin->id();
-  return Error(BRIM_UNSUPPORTED,
-               fmt::format("{}: no architecture plugin knows \"{}\"; loaded are: {}. Put the plugin for it into a plugin "
-                           "folder (`brim plugins` lists them)",
-                           file.path(), name.value_or("(no general.architecture)"), known.empty() ? "none" : known));
+  return Error(
+      BRIM_UNSUPPORTED,
+      fmt::format("{}: no architecture plugin knows \"{}\"; loaded are: {}. Put the plugin for it into a plugin "
+                  "folder (`brim plugins` lists them)",
+                  file.path(), name.value_or("(no general.architecture)"), known.empty() ? "none" : known));
 }
 
 }  // namespace
@@ -62,8 +63,9 @@ std::shared_ptr<const OpenModel> open_model(std::shared_ptr<Machine> machine, co
   if (!model->architecture) {
     model->why_not = no_plugin(*model->machine, model->file);
   } else if (model->file.tensors().empty()) {
-    model->why_not = Error(BRIM_FAILED_PRECONDITION,
-                           fmt::format("{}: the file holds a vocabulary and no weights; it can tokenize, not run", path));
+    model->why_not =
+        Error(BRIM_FAILED_PRECONDITION,
+              fmt::format("{}: the file holds a vocabulary and no weights; it can tokenize, not run", path));
   } else {
     try {
       model->description = graph::describe(model->ref(), model->file);

@@ -1,6 +1,6 @@
 // A model file together with the plugin that knows its architecture: what planning, loading and text all start from.
-// Opening reads headers only. A file that no plugin knows, or that holds a vocabulary alone, opens too; what it lacks is
-// an error when it is asked for.
+// Opening reads headers only. A file that no plugin knows, or that holds a vocabulary alone, opens too; what it lacks
+// is an error when it is asked for.
 #pragma once
 
 #include <base/error.hpp>
@@ -32,8 +32,8 @@ struct OpenModel {
   const graph::Description& require_description() const;
 };
 
-// `architecture`: a plugin's id, which wins over every score; empty: the plugin with the highest score. Throws NOT_FOUND
-// for an id that is not loaded and INVALID_ARGUMENT, naming both, where two plugins claim the file equally.
+// `architecture`: a plugin's id, which wins over every score; empty: the plugin with the highest score. Throws
+// NOT_FOUND for an id that is not loaded and INVALID_ARGUMENT, naming both, where two plugins claim the file equally.
 std::shared_ptr<const OpenModel> open_model(std::shared_ptr<Machine> machine, const std::string& path,
                                             std::string_view architecture);
 

@@ -87,8 +87,8 @@ class Placer {
     brim_support support{};
     support.struct_size = sizeof(support);
     brim_error error = empty_error();
-    const brim_status status = d.backend->api.support(d.handle.get(), &graph.view(), index, plan_.request.numerics,
-                                                      &support, &error);
+    const brim_status status =
+        d.backend->api.support(d.handle.get(), &graph.view(), index, plan_.request.numerics, &support, &error);
     if (status != BRIM_OK) return fmt::format("said: {}", error.message);
     if (support.level == BRIM_SUPPORT_YES) return {};
     if (support.level == BRIM_SUPPORT_IF_CONTIGUOUS) {
@@ -193,7 +193,8 @@ class Placer {
   void assign(Variant& v) {
     const graph::Graph& g = *v.graph;
     const auto n = static_cast<uint32_t>(g.nodes().size());
-    // The layer of a node that stands outside of layers is that of its neighbours: the first's before, the last's after.
+    // The layer of a node that stands outside of layers is that of its neighbours: the first's before, the last's
+    // after.
     std::vector<uint32_t> wanted(n, layer_device_.front());
     bool inside = false;
     for (uint32_t i = 0; i < n; ++i) {
@@ -222,7 +223,8 @@ class Placer {
       const auto known = state_device_.find(state);
       const uint32_t device = device_for(g, nodes, known == state_device_.end() ? wanted[nodes[0]] : known->second);
       if (known != state_device_.end() && device != known->second) {
-        fail(BRIM_UNSUPPORTED, "{}: the phases of the model need state {} on two devices", plan_.model->file.path(), state);
+        fail(BRIM_UNSUPPORTED, "{}: the phases of the model need state {} on two devices", plan_.model->file.path(),
+             state);
       }
       state_device_[state] = device;
       for (const uint32_t i : nodes) v.device_of[i] = local(device);

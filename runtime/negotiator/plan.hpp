@@ -18,8 +18,8 @@ namespace brim::negotiator {
 inline constexpr uint32_t kNoGroup = 0xffffffffu;
 // Compiled programs that are kept; the least recently used goes first.
 inline constexpr uint32_t kProgramsKept = 64;
-// Conv and recurrent states: the slot from before a step of several chunks, the one just written, and the next to write;
-// so a step that is cancelled anywhere changes nothing.
+// Conv and recurrent states: the slot from before a step of several chunks, the one just written, and the next to
+// write; so a step that is cancelled anywhere changes nothing.
 inline constexpr uint32_t kSlotsPerSequence = 3;
 // Weights that are copied lie one behind the other, each on such a border.
 inline constexpr uint64_t align_weight(uint64_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -78,7 +78,7 @@ struct StatePlan {
   uint32_t dtype = 0;
   uint32_t group = kNoGroup;
   brim_state_layout layout{};
-  uint32_t storage = 0;   // the state whose buffer this one uses; itself unless it shares
+  uint32_t storage = 0;  // the state whose buffer this one uses; itself unless it shares
   uint32_t n_blocks = 0;
   uint64_t bytes = 0;  // 0 where it shares
 };
@@ -113,9 +113,9 @@ struct Plan {
   std::vector<WeightPlan> weights;
   std::vector<StatePlan> states;  // as in Description::states
   std::vector<GroupPlan> groups;
-  std::vector<Variant> variants;  // prefill, decode; the same with embeddings where they were asked for
+  std::vector<Variant> variants;     // prefill, decode; the same with embeddings where they were asked for
   std::vector<brim_bucket> buckets;  // by ascending n_tokens, all with the largest n_kv
-  bool any_kv = true;  // no device's programs depend on n_kv
+  bool any_kv = true;                // no device's programs depend on n_kv
   std::vector<PoolCharge> pools;
   std::vector<Decision> decisions;
   uint64_t bytes_per_token = 0, kv_bytes_per_token = 0;
@@ -129,8 +129,8 @@ struct Plan {
   uint32_t max_outputs() const { return buckets.back().n_outputs; }
 };
 
-// Throws INVALID_ARGUMENT for requests that contradict themselves, UNSUPPORTED where no device can run a node (naming it
-// and what each device said), OUT_OF_MEMORY with numbers and what would fit.
+// Throws INVALID_ARGUMENT for requests that contradict themselves, UNSUPPORTED where no device can run a node (naming
+// it and what each device said), OUT_OF_MEMORY with numbers and what would fit.
 std::shared_ptr<const Plan> make_plan(std::shared_ptr<const OpenModel> model, const Request& request);
 
 // JSON text, see brim_plan_explain.

@@ -8,8 +8,7 @@ const Variant& Plan::variant(uint32_t phase, bool embeddings) const {
   for (const Variant& v : variants) {
     if (v.phase == phase && v.embeddings == embeddings) return v;
   }
-  fail(BRIM_FAILED_PRECONDITION,
-       "the plan has no rows given as embeddings; ask for them in brim_plan_request.inputs");
+  fail(BRIM_FAILED_PRECONDITION, "the plan has no rows given as embeddings; ask for them in brim_plan_request.inputs");
 }
 
 brim_bucket Plan::bucket(uint32_t n_tokens, uint32_t n_kv) const {

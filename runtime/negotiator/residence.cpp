@@ -122,8 +122,8 @@ void place_weights(Plan& plan) {
       w.bytes = align_weight(w.bytes);
       copied[{device, "packed into the backend's own layout"}] += w.bytes;
     } else {
-      std::string reason = plan.request.load == BRIM_LOAD_READ ? "asked for: read into memory"
-                                                               : why_not_mapped(plan, d, tensor);
+      std::string reason =
+          plan.request.load == BRIM_LOAD_READ ? "asked for: read into memory" : why_not_mapped(plan, d, tensor);
       if (reason.empty()) {
         w.residence = Residence::kMapped;
         mapped[device] += w.bytes;

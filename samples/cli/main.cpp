@@ -67,7 +67,10 @@ int program(int argc, char** argv) {
     return app.exit(version);
   } catch (const CLI::ParseError& error) {
     const auto used = app.get_subcommands();
-    complain(fmt::format("{}\nTry: brim {}--help", error.what(), used.empty() ? "" : used.front()->get_name() + " "));
+    const bool unknown = used.empty() && argc > 1 && argv[1][0] != '-';
+    complain(fmt::format("{}\nTry: brim {}--help",
+                         unknown ? fmt::format("there is no command {}", argv[1]) : error.what(),
+                         used.empty() ? "" : used.front()->get_name() + " "));
     return kWrongUsage;
   }
   for (const Command& command : commands) {

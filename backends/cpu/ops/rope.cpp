@@ -1,24 +1,8 @@
 #include "ops/rope.hpp"
 
-#include <algorithm>
 #include <cstring>
 
 namespace brim_cpu {
-
-double rope_frequency(const brim_rope_attr& attr, bool yarn, uint32_t i) {
-  const double n_rot = attr.n_rot, base = attr.base;
-  const double plain = std::pow(base, -2.0 * i / n_rot);
-  const double scaled = plain * attr.freq_scale;
-  if (!yarn) return scaled;
-  const auto turning = [&](double beta) {  // the pair that turns beta times within the original context
-    return n_rot * std::log(attr.n_ctx_orig / (beta * 2 * 3.14159265358979323846)) / (2 * std::log(base));
-  };
-  const double low = std::clamp(std::floor(turning(attr.beta_fast)), 0.0, n_rot - 1);
-  const double high = std::clamp(std::ceil(turning(attr.beta_slow)), 0.0, n_rot - 1);
-  const double ramp = std::clamp((i - low) / std::max(0.001, high - low), 0.0, 1.0);
-  const double mix = attr.ext_factor * (1 - ramp);
-  return scaled * (1 - mix) + plain * mix;
-}
 
 Work RopeAnglesArgs::plan(const Frame& frame) const {
   const uint64_t rows = size_in(position.dim[0], frame);

@@ -2,6 +2,7 @@
 // all layers with equal attributes and positions share. Rotation: each head's pairs by the table.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "brim/ops.h"
@@ -31,10 +32,23 @@ struct RopeArgs {
   void work(const Frame& frame, const Member& member, uint32_t chunk, uint32_t chunks) const;
 };
 
-// Pair i's angle per position, factors[i] being 1 (ops.h, ROPE; the YaRN ramp of arXiv:2309.00071, section 3.2).
-double rope_frequency(const brim_rope_attr& attr, bool yarn, uint32_t i);
-
 namespace reference {
+
+// Pair i's angle per position, factors[i] being 1 (ops.h, ROPE; the YaRN ramp of arXiv:2309.00071, section 3.2).
+inline double rope_frequency(const brim_rope_attr& attr, bool yarn, uint32_t i) {
+  const double n_rot = attr.n_rot, base = attr.base;
+  const double plain = std::pow(base, -2.0 * i / n_rot);
+  const double scaled = plain * attr.freq_scale;
+  if (!yarn) return scaled;
+  const auto turning = [&](double beta) {  // the pair that turns beta times within the original context
+    return n_rot * std::log(attr.n_ctx_orig / (beta * 2 * 3.14159265358979323846)) / (2 * std::log(base));
+  };
+  const double low = std::clamp(std::floor(turning(attr.beta_fast)), 0.0, n_rot - 1);
+  const double high = std::clamp(std::ceil(turning(attr.beta_slow)), 0.0, n_rot - 1);
+  const double ramp = std::clamp((i - low) / std::max(0.001, high - low), 0.0, 1.0);
+  const double mix = attr.ext_factor * (1 - ramp);
+  return scaled * (1 - mix) + plain * mix;
+}
 
 inline void rope(const float* x, const brim_rope_attr& attr, bool yarn, const float* factors, int32_t position,
                  int64_t d, double* out) {

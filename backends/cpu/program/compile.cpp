@@ -270,7 +270,8 @@ class Compiler {
              equal(attr_of<brim_rope_attr>(later), later.must, later.in[1], has(later, 2) ? later.in[2] : 0);
     });
     auto* frequency = arena_.array<double>(pairs);
-    for (uint32_t i = 0; i < pairs; ++i) frequency[i] = rope_frequency(attr, (node.must & BRIM_ROPE_YARN) != 0, i);
+    for (uint32_t i = 0; i < pairs; ++i)
+      frequency[i] = reference::rope_frequency(attr, (node.must & BRIM_ROPE_YARN) != 0, i);
     RopeAnglesArgs args{};
     args.position = in(node, 1);
     args.factors = weight_or_null(node, 2);

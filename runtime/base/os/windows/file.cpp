@@ -14,6 +14,8 @@
 namespace brim::os {
 namespace {
 
+constexpr DWORD kDirectoryNotSupported = 336;  // ERROR_DIRECTORY_NOT_SUPPORTED, which mingw-w64's headers lack
+
 [[noreturn]] void fail_with(DWORD code, const std::string& doing, const std::string& path) {
   brim_status status = BRIM_IO;
   const char* remedy = "check the disk and the file system";
@@ -47,7 +49,7 @@ namespace {
     case ERROR_HANDLE_DISK_FULL:
       remedy = "make room on the disk or choose another one";
       break;
-    case ERROR_DIRECTORY_NOT_SUPPORTED:
+    case kDirectoryNotSupported:
       status = BRIM_INVALID_ARGUMENT;
       remedy = "give the path of a file, not of a folder";
       break;
@@ -92,7 +94,7 @@ Handle open_for_reading(const std::string& path) {
   const std::wstring name = wide(path, "open");
   const DWORD attributes = GetFileAttributesW(name.c_str());
   if (attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0) {
-    fail_with(ERROR_DIRECTORY_NOT_SUPPORTED, "open", path);
+    fail_with(kDirectoryNotSupported, "open", path);
   }
   const HANDLE file = CreateFileW(name.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr,
                                   OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
