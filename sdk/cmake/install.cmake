@@ -14,9 +14,14 @@ install(TARGETS brim brim_sdk EXPORT BrimTargets
         RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(EXPORT BrimTargets NAMESPACE Brim:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Brim)
 
+# As in brim_add_plugin.
+set(BRIM_INSTALLED_PLUGIN_DIR ${CMAKE_INSTALL_LIBDIR}/brim/plugins)
+if(WIN32)
+  set(BRIM_INSTALLED_PLUGIN_DIR ${CMAKE_INSTALL_BINDIR}/brim/plugins)
+endif()
 configure_package_config_file(
   ${PROJECT_SOURCE_DIR}/sdk/cmake/BrimConfig.cmake.in ${PROJECT_BINARY_DIR}/sdk/BrimConfig.cmake
-  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Brim PATH_VARS CMAKE_INSTALL_LIBDIR)
+  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Brim PATH_VARS BRIM_INSTALLED_PLUGIN_DIR)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/sdk/BrimConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/sdk/BrimConfig.cmake ${PROJECT_BINARY_DIR}/sdk/BrimConfigVersion.cmake
               ${PROJECT_SOURCE_DIR}/sdk/cmake/BrimPlugin.cmake ${PROJECT_SOURCE_DIR}/sdk/cmake/plugin.map
