@@ -121,6 +121,7 @@ void Stepper::compose(std::span<const StepRow> rows, const Sequences& sequences)
 }
 
 void Stepper::copy_blocks(std::span<const BlockCopy> copies) {
+  if (copies.empty()) return;
   for (const BlockCopy& copy : copies) {
     for (uint32_t s = 0; s < plan_->states.size(); ++s) {
       const negotiator::StatePlan& state = plan_->states[s];

@@ -15,6 +15,12 @@
 
 using brim::config::Options;
 
+#if defined(_WIN32)
+#define ROOT "C:/"  // what an absolute path begins with
+#else
+#define ROOT "/"
+#endif
+
 TEST_CASE("without a file every option has its default") {
   const Options o;
   CHECK(o.integer("plan.context") == 0);
@@ -37,7 +43,7 @@ kv_dtype = "q8_0"
 temperature = 1
 seed = 7
 [runtime]
-plugin_dirs = ["/opt/a", "/opt/b"]
+plugin_dirs = [")" ROOT R"(opt/a", ")" ROOT R"(opt/b"]
 )",
           "brim.toml");
   CHECK(o.integer("plan.context") == 4096);
@@ -45,7 +51,7 @@ plugin_dirs = ["/opt/a", "/opt/b"]
   CHECK(o.number("sampling.temperature") == 1.0);
   CHECK(o.integer("sampling.seed") == 7);
   CHECK(o.integer("plan.batch") == 64);
-  CHECK(o.folders("runtime.plugin_dirs") == std::vector<std::string>{"/opt/a", "/opt/b"});
+  CHECK(o.folders("runtime.plugin_dirs") == std::vector<std::string>{ROOT "opt/a", ROOT "opt/b"});
 }
 
 TEST_CASE("an unknown key is refused by file, line and the nearest key") {
@@ -147,13 +153,13 @@ TEST_CASE("get gives what set takes") {
     o.set(key, text);
     CHECK(o.get(key) == text);
   }
-  o.set("runtime.plugin_dirs", "/opt/one folder");
-  CHECK(o.folders("runtime.plugin_dirs") == std::vector<std::string>{"/opt/one folder"});
-  o.set("runtime.plugin_dirs", "[\"/a\", '/b']");
+  o.set("runtime.plugin_dirs", ROOT "opt/one folder");
+  CHECK(o.folders("runtime.plugin_dirs") == std::vector<std::string>{ROOT "opt/one folder"});
+  o.set("runtime.plugin_dirs", "[\"" ROOT "a\", '" ROOT "b']");
   const std::string text = o.get("runtime.plugin_dirs");
   Options other;
   other.set("runtime.plugin_dirs", text);
-  CHECK(other.folders("runtime.plugin_dirs") == std::vector<std::string>{"/a", "/b"});
+  CHECK(other.folders("runtime.plugin_dirs") == std::vector<std::string>{ROOT "a", ROOT "b"});
   CHECK_FAILS(BRIM_INVALID_ARGUMENT, "list of absolute folders",
               o.set("runtime.plugin_dirs", "['/a']\n[plan]\ncontext = 3"));
 }
@@ -208,7 +214,7 @@ TEST_CASE("load reads a file and names the one that is not there") {
 
 TEST_CASE("whatever is done to a file, it is read or refused with words, and a refusal changes nothing") {
   const std::string good =
-      "[runtime]\nthreads = 4\nplugin_dirs = [\"/a\"]\n[plan]\ncontext = 4096\nkv_dtype = \"f16\"\n"
+      "[runtime]\nthreads = 4\nplugin_dirs = [\"" ROOT "a\"]\n[plan]\ncontext = 4096\nkv_dtype = \"f16\"\n"
       "[sampling]\ntop_p = 0.9\n[backend.\"brim.cpu\"]\nvariant = \"avx2\"\n";
   std::mt19937 random(1);
   int taken = 0, refused = 0;

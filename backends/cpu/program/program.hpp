@@ -19,7 +19,7 @@ struct KvUse {
 struct Phase {
   uint32_t first_step, n_steps;
   uint32_t chunks;  // of this run
-  bool serial;      // of this run: whoever comes to it does all of it, without a barrier
+  bool serial;      // of this run: whoever comes to it does all of it, without the others
 };
 
 struct PhaseStep {

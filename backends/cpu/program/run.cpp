@@ -1,19 +1,20 @@
 // One run of a program: verify the step block, cost every step for its real counts, then let a team work through the
 // phases.
 //
-// Chunks are claimed from a counter, so a member whose core is shared with another process takes fewer. A phase that is
-// too small to be worth a barrier is done by whoever comes last to the barrier before it; the norm, rope and
-// quantisation between the large products of a decode step cost no barrier of their own that way.
+// Chunks are claimed one by one, so a member whose core is shared with another process takes fewer. A phase that is too
+// small to be worth sharing is done at once by whoever finishes the shared phase before it: the norm, rope and
+// quantisation between the large products of a decode step cost no meeting of the team that way.
 #include <algorithm>
+#include <atomic>
 
 #include "device/timeline.hpp"
-#include "program/barrier.hpp"
+#include "program/claims.hpp"
 #include "program/program.hpp"
 
 namespace brim_cpu {
 namespace {
 
-constexpr float kSerialCost = 4000;  // ns: below, a barrier costs more than sharing the phase saves
+constexpr float kSerialCost = 4000;  // ns: below, sharing the phase costs more than it saves
 constexpr float kTeamCost = 20000;   // ns: below, waking the team costs more than it saves
 
 const int32_t* ints(const std::byte* step, uint64_t offset) { return reinterpret_cast<const int32_t*>(step + offset); }
@@ -102,11 +103,9 @@ struct Run {
   brim_program& program;
   Frame frame;
   const volatile uint32_t* cancel;
-  uint32_t phase = 0;      // the shared one that the team works on; n_phases: all done
   bool cancelled = false;  // written between phases only
-  alignas(64) std::atomic<uint32_t> claim{0};
   std::atomic<bool> stop{false};
-  Barrier barrier;
+  Claims claims;
 
   Run(brim_program& of, const Frame& in, const volatile uint32_t* word) : program(of), frame(in), cancel(word) {}
 
@@ -146,33 +145,32 @@ struct Run {
 
   Member member(uint32_t index) const { return {index, program.scratch + index * program.scratch_bytes}; }
 
-  // Goes on from `phase`: does the serial phases and stops at the next one to share. Runs on one member at a time.
-  void advance(const Member& me) {
+  // Does the serial phases from `phase` on; returns the next phase to share, or the number of phases when all is done.
+  // Runs on one member at a time.
+  uint32_t advance(uint32_t phase, const Member& me) {
     const auto n = static_cast<uint32_t>(program.phases.size());
     for (; phase < n && !stop.load(std::memory_order_relaxed); ++phase) {
       const Phase& at = program.phases[phase];
       if (!at.serial) break;
       for (uint32_t chunk = 0; chunk < at.chunks && !stop_if_asked(); ++chunk) work(at, chunk, me);
     }
-    if (stop.load(std::memory_order_relaxed)) {
-      cancelled = true;
-      phase = n;
-    }
-    claim.store(0, std::memory_order_relaxed);
+    cancelled = stop.load(std::memory_order_relaxed);
+    return cancelled ? n : phase;
   }
 
-  void take_part(uint32_t index, uint32_t members) {
+  void take_part(uint32_t index) {
     const Member me = member(index);
     const auto n = static_cast<uint32_t>(program.phases.size());
-    while (phase < n) {
-      const Phase& at = program.phases[phase];
-      for (uint32_t chunk; (chunk = claim.fetch_add(1, std::memory_order_relaxed)) < at.chunks && !stop_if_asked();) {
-        work(at, chunk, me);
+    for (;;) {
+      const Claims::Claim claim = claims.take();
+      if (claim.phase >= n) return;
+      const Phase& at = program.phases[claim.phase];
+      if (claim.chunk >= at.chunks) {
+        claims.await_next(claim.phase);
+        continue;
       }
-      barrier.meet(members, [&] {
-        ++phase;
-        advance(me);
-      });
+      if (!stop_if_asked()) work(at, claim.chunk, me);
+      if (claims.finish_one(at.chunks)) claims.open(advance(claim.phase + 1, me));
     }
   }
 };
@@ -189,12 +187,13 @@ brim_status run_program(brim_program* program, brim_queue* queue, const brim_run
   if (state.plan() < kTeamCost) {
     for (Phase& phase : program->phases) phase.serial = true;
   }
-  state.advance(state.member(0));
-  if (state.phase < program->phases.size()) {
+  const uint32_t first = state.advance(0, state.member(0));
+  if (first < program->phases.size()) {
+    state.claims.open(first);
     const brim_plugin& plugin = *program->device->plugin;
     plugin.api->team_run(
         plugin.host, state.frame.team,
-        [](void* arg, uint32_t index, uint32_t count) { static_cast<Run*>(arg)->take_part(index, count); }, &state);
+        [](void* arg, uint32_t index, uint32_t) { static_cast<Run*>(arg)->take_part(index); }, &state);
   }
   return state.cancelled ? BRIM_CANCELLED : BRIM_OK;
 }
