@@ -193,7 +193,7 @@ TEST_CASE("a cancelled run stops early and says so; the next one is whole") {
       cancel = 0;
       std::thread canceller([&] {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
-        cancel = 1;
+        __atomic_store_n(&cancel, 1, __ATOMIC_RELAXED);
       });
       CHECK(program.run(&cancel) == BRIM_CANCELLED);
       canceller.join();

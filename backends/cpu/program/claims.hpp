@@ -31,8 +31,9 @@ class Claims {
   // team starts, and by who finished a phase. What the caller wrote before is seen by all who claim.
   void open(uint32_t phase) {
     finished_.store(0, std::memory_order_relaxed);
-    next_.store(static_cast<uint64_t>(phase) << 32, std::memory_order_release);
+    // Before the chunks can be had: afterwards a later phase may be open already, and open_ must not go back.
     open_.store(phase, std::memory_order_release);
+    next_.store(static_cast<uint64_t>(phase) << 32, std::memory_order_release);
     open_.notify_all();  // a system call only where somebody sleeps
   }
 

@@ -4,7 +4,7 @@
 // What several nodes need is made once: an activation prepared for a matmul kernel is shared by every matmul that takes
 // the same value in the same layout, and a table of rope angles by every layer with the same attributes. Nodes are not
 // fused otherwise: what lies between two large products is done by the last to finish the first of them (run.cpp),
-// which costs no barrier, and values keep the storage that the host planned.
+// which costs no meeting of the team, and values keep the storage that the host planned.
 #include "matmul/matmul.hpp"
 #include "ops/binary.hpp"
 #include "ops/copy.hpp"

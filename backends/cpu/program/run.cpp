@@ -111,7 +111,7 @@ struct Run {
 
   // Before each chunk; once true, what is left of the phase is not done and the run is cancelled.
   bool stop_if_asked() {
-    if (cancel == nullptr || *cancel == 0) return false;
+    if (cancel == nullptr || __atomic_load_n(cancel, __ATOMIC_RELAXED) == 0) return false;
     stop.store(true, std::memory_order_relaxed);
     return true;
   }

@@ -1,5 +1,5 @@
 // From a list of steps in program order to phases: steps of one phase touch no memory that another of them writes, so
-// the team works on all of them at once and meets at a barrier only between phases.
+// the team works on all of them at once, and no step of a phase begins before the phase before it is finished.
 //
 // A step goes into the first phase after all steps before it that it conflicts with. Conflicts are judged by addresses,
 // not by values: the host may give a dead value's storage to a later one.
