@@ -56,36 +56,6 @@ std::string remedies(const Plan& plan, const PoolCharge& charge, uint64_t room) 
   return text;
 }
 
-// What one buffer must hold has to fit the largest that the heap gives.
-void check_buffers(const Plan& plan) {
-  const auto check = [&](uint32_t device, uint32_t heap, uint64_t bytes, const std::string& what) {
-    const topology::Device& d = plan.device(device);
-    const uint64_t most = d.heaps[heap].info.max_alloc;
-    if (most == 0 || bytes <= most) return;
-    throw Error(BRIM_OUT_OF_MEMORY,
-                fmt::format("{} takes one buffer of {}; the largest that {} gives is {}. A smaller context or batch, or "
-                            "another device for some layers, helps",
-                            what, bytes_text(bytes), d.name, bytes_text(most)),
-                {d.heaps[heap].pool, bytes, most, 0});
-  };
-  for (uint32_t i = 0; i < plan.devices.size(); ++i) {
-    const DevicePlan& d = plan.devices[i];
-    check(i, d.local_heap, d.arena_bytes, "the arena of a step");
-    check(i, d.local_heap, d.workspace_bytes, "the backend's workspace");
-    check(i, d.host_heap, d.outputs_bytes, "the outputs of a step");
-  }
-  for (uint32_t s = 0; s < plan.states.size(); ++s) {
-    const StatePlan& state = plan.states[s];
-    check(state.device, plan.devices[state.device].local_heap, state.bytes,
-          fmt::format("the KV of layer {}", plan.model->description->states[s].layer));
-  }
-  for (const WeightPlan& w : plan.weights) {
-    if (w.residence == Residence::kMapped) continue;
-    check(w.device, plan.devices[w.device].local_heap, w.bytes,
-          fmt::format("the tensor {}", plan.model->description->weights[w.weight].tensor->name));
-  }
-}
-
 }  // namespace
 
 std::string bytes_text(uint64_t bytes) {
@@ -98,7 +68,6 @@ std::string bytes_text(uint64_t bytes) {
 }
 
 void charge_pools(Plan& plan) {
-  check_buffers(plan);
   const auto& topology = plan.model->machine->topology;
   const auto charge = [&](uint32_t device, uint32_t heap) -> PoolCharge& {
     const uint32_t pool = plan.device(device).heaps[heap].pool;

@@ -30,7 +30,7 @@ inline std::vector<Variant> variants() {
     all.push_back({text.substr(at, equals - at), text.substr(equals + 1, end - equals - 1)});
     at = end + 1;
   }
-  std::erase_if(all, [](const Variant& v) {
+  std::erase_if(all, []([[maybe_unused]] const Variant& v) {
 #if defined(__x86_64__)
     if (v.name == "avx2") return !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma");
     if (v.name == "avx512") {

@@ -73,6 +73,11 @@ struct Query {
   int64_t begin, end;  // what it sees of the current chunk, tokens from the chunk's start
 };
 
+// Blocks of one head lie far apart: the processor's own prefetching starts anew in each of them.
+void fetch_ahead(const std::byte* at, uint64_t bytes) {
+  for (uint64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+}
+
 template <class Source>
 Source source(const std::byte* codes, const std::byte* scales) {
   if constexpr (kScaled<Source>) {
@@ -166,6 +171,7 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       const int n = gather(block);
       if (n == 0) continue;
       const std::byte* at = region(start + block);
+      if (block + kBlock < end) fetch_ahead(region(start + block + kBlock), layout.v);
       const Source k = source<Source>(at, at + layout.k_scales);
       const auto score = [&](const auto& from) {
         each_shared(n, [&]<int N>(int i) {
@@ -194,6 +200,7 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       const int n = gather(block);
       if (n == 0) continue;
       const std::byte* at = region(start + block);
+      if (block + kBlock < end) fetch_ahead(region(start + block + kBlock) + layout.v, layout.head_bytes - layout.v);
       const Source v = source<Source>(at + layout.v, at + layout.v_scales);
       const auto bounds = [&](const Query& query) {
         return Visible{std::max<int64_t>(query.begin - block, 0), std::min(query.end - block, kBlock)};

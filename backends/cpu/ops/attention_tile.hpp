@@ -129,7 +129,8 @@ template <class F>
 inline void each_shared(int count, F&& f) {
   int at = 0;
   for (; at + kShared <= count; at += kShared) f.template operator()<kShared>(at);
-  for (; at < count; ++at) f.template operator()<1>(at);
+  for (; at + 2 <= count; at += 2) f.template operator()<2>(at);
+  if (at < count) f.template operator()<1>(at);
 }
 
 }  // namespace brim_cpu

@@ -33,7 +33,7 @@ inline constexpr int kWidth = 4;
 typedef float Vec __attribute__((vector_size(kWidth * 4)));
 typedef int32_t IntVec __attribute__((vector_size(kWidth * 4)));
 
-inline Vec splat(float v) { return Vec{} + v; }
+inline Vec splat(float v) { return v - Vec{}; }  // - 0 changes no value, not even -0
 
 inline Vec load(const float* p) {
   Vec v;
