@@ -172,8 +172,8 @@ TEST_CASE("a cancelled run stops early and says so; the next one is whole") {
     CAPTURE(variant.name);
     for (uint32_t threads : {1u, 3u}) {
       Machine machine(variant, threads);
-      constexpr uint32_t kWidth = 512, kSteps = 60, kRows = 256;
-      const Floats weights = random_floats(kWidth * kWidth, 7, 0.04f);
+      constexpr uint32_t kWidth = 256, kSteps = 200, kRows = 64;
+      const Floats weights = random_floats(kWidth * kWidth, 7, 0.06f);
       Net net;
       std::vector<brim_value> chain = {net.embedding({tokens(), n(kWidth)})};
       const brim_value w = net.weight({n(kWidth), n(kWidth)}, weights);

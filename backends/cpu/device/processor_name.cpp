@@ -11,11 +11,10 @@
 namespace brim_cpu {
 
 void processor_name(char* out, size_t capacity) noexcept {
-  char text[49] = "AArch64 processor";
 #if defined(__x86_64__)
-  std::strcpy(text, "x86-64 processor");
+  char text[49] = "x86-64 processor";
   unsigned words[12] = {};
-  if (__get_cpuid_max(0x80000000u, nullptr) >= 0x80000004u) {
+  if (static_cast<unsigned>(__get_cpuid_max(0x80000000u, nullptr)) >= 0x80000004u) {
     for (unsigned leaf = 0; leaf < 3; ++leaf) {
       __get_cpuid(0x80000002u + leaf, &words[4 * leaf], &words[4 * leaf + 1], &words[4 * leaf + 2],
                   &words[4 * leaf + 3]);
@@ -23,6 +22,8 @@ void processor_name(char* out, size_t capacity) noexcept {
     std::memcpy(text, words, sizeof words);
     text[48] = 0;
   }
+#else
+  const char text[] = "AArch64 processor";
 #endif
   const char* begin = text + std::strspn(text, " ");
   size_t length = std::strlen(begin);

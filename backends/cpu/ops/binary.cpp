@@ -27,8 +27,8 @@ void map_scalar(const float* a, int64_t a_stride, const float* b, int64_t b_stri
 }
 
 // NaN in either operand reaches the result.
-Vec greatest(Vec a, Vec b) { return (a > b) | (a != a) ? a : b; }
-Vec least(Vec a, Vec b) { return (a < b) | (a != a) ? a : b; }
+Vec greatest(Vec a, Vec b) { return ((a > b) | (a != a)) ? a : b; }
+Vec least(Vec a, Vec b) { return ((a < b) | (a != a)) ? a : b; }
 
 template <class Operand, class F>
 void each_row_piece(const Operand& a, const Operand& b, const Operand& out, const Frame& frame, uint32_t chunk,

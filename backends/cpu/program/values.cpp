@@ -16,7 +16,7 @@ bool rows_cover(uint64_t first, uint64_t n, uint64_t from) { return n != 0 && fi
 }  // namespace
 
 Values::Values(const brim_program_info& info, bool live, Memory& memory)
-    : info_(info), live_(live), bound_(HostAllocator<Bound>(memory)) {
+    : info_(info), bound_(HostAllocator<Bound>(memory)) {
   bound_.reserve(info.n_bindings);
   for (uint32_t i = 0; i < info.n_bindings; ++i) {
     const brim_binding& binding = *BRIM_ELEM(brim_binding, info.bindings, info.binding_stride, i);

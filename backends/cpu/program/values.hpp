@@ -50,7 +50,6 @@ class Values {
   uint64_t bytes_of(brim_value value) const;
 
   const brim_program_info& info_;
-  bool live_;
   Array<Bound> bound_;  // by value, then by first row
 };
 
