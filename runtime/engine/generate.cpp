@@ -2,6 +2,7 @@
 // of other sessions.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <engine/session.hpp>
 #include <engine/stop_filter.hpp>
 #include <text/detokenizer.hpp>
@@ -25,9 +26,8 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
   if (!(r.outputs >> BRIM_OUTPUT_LOGITS & 1))
     fail(BRIM_FAILED_PRECONDITION, "the plan has no logits among its outputs");
   Local& local = at(info.sequence);
-  std::vector<int32_t> prompt;
-  if (local.pending != kNone) prompt.push_back(local.pending);
-  prompt.insert(prompt.end(), info.prompt, info.prompt + info.n_prompt);
+  std::vector<int32_t> prompt(info.prompt, info.prompt + info.n_prompt);
+  if (local.pending != kNone) prompt.insert(prompt.begin(), local.pending);
   if (prompt.empty()) {
     fail(BRIM_INVALID_ARGUMENT, "the prompt is empty and nothing waits to be run; begin with a BOS token");
   }
@@ -95,6 +95,11 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
       return token;
     }
     if (sampler) return sampler->sample(logits.data());
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (std::isnan(logits[i])) {
+        fail(BRIM_INVALID_ARGUMENT, "the logit of token {} is NaN; the model file is damaged, or a hook wrote it", i);
+      }
+    }
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   };
   const auto give = [&](std::string_view text, int32_t token) {

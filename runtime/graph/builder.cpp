@@ -100,11 +100,17 @@ brim_value Builder::weight(uint32_t id) {
 brim_value Builder::state(uint32_t id) {
   if (id >= description_.states.size()) fail(BRIM_INVALID_ARGUMENT, "state {} was not declared by describe", id);
   return once(BRIM_VALUE_STATE, id, [&] {
-    // Not an array in memory: the shape says what one token stores, [heads, width of K, width of V].
+    // Not an array in memory: the shape says what one token stores, [heads, width of K, width of V], or one sequence,
+    // [elements].
     const brim_state_desc& s = description_.states[id];
     brim_value_desc desc{};
     desc.kind = BRIM_VALUE_STATE;
     desc.role = id;
+    if (s.kind == BRIM_STATE_CONV || s.kind == BRIM_STATE_RECURRENT) {
+      desc.rank = 1;
+      desc.dim[0].k = static_cast<uint32_t>(s.elements);
+      return desc;
+    }
     desc.rank = 3;
     desc.dim[0].k = s.n_head;
     desc.dim[1].k = s.k_width;

@@ -77,6 +77,11 @@ brim_status add_state(brim_builder* builder, const brim_state_desc* given, uint3
     if (desc.shares_with > d.result.states.size()) {
       fail(BRIM_INVALID_ARGUMENT, "a state shares with state {}, which is not declared yet", desc.shares_with - 1);
     }
+    const bool slots = desc.kind == BRIM_STATE_CONV || desc.kind == BRIM_STATE_RECURRENT;
+    if (slots ? desc.elements == 0 || desc.elements > UINT32_MAX : desc.n_head == 0 || desc.k_width == 0) {
+      fail(BRIM_INVALID_ARGUMENT, "state {} holds nothing, or more than 2^32 values per sequence",
+           d.result.states.size());
+    }
     *id = static_cast<uint32_t>(d.result.states.size());
     d.result.states.push_back(desc);
   });

@@ -95,6 +95,19 @@ struct Extent {
   bool operator==(const Extent&) const = default;
 };
 
+// An optional F32 input of the shape `dims`: given, its feature bit is set; absent, the bit may not be.
+void want_optional(NodeDraft& n, size_t i, uint64_t bit, const char* what, std::span<const brim_dim> dims) {
+  const auto* given = optional_input(n, i);
+  if (!given) {
+    if (n.must & bit) fail(BRIM_INVALID_ARGUMENT, "input {} ({}) is missing, but its feature bit is set", i, what);
+    return;
+  }
+  n.must |= bit;
+  want_dtype(*given, BRIM_DTYPE_F32, what);
+  want_rank(*given, static_cast<uint32_t>(dims.size()), static_cast<uint32_t>(dims.size()), what);
+  for (uint32_t d = 0; d < dims.size(); ++d) want_dim(*given, d, dims[d], what);
+}
+
 // ---- views ---------------------------------------------------------------------------------------------------------
 
 brim_value_desc& begin_view(NodeDraft& n, const brim_value_desc& x) {
@@ -270,6 +283,21 @@ void rms_norm(NodeDraft& n) {
   like(n.out[0], x);
 }
 
+void layer_norm(NodeDraft& n) {
+  const auto* bias = optional_input(n, 2);
+  if (bias) {
+    want_dtype(*bias, BRIM_DTYPE_F32, "bias");
+    want_rank(*bias, 1, 1, "bias");
+    want_dim(*bias, 0, innermost(f32(n, 0, 1, "x")), "bias");
+  }
+  rms_norm(n);
+}
+
+void l2_norm(NodeDraft& n) {
+  if (!(attr_of<brim_norm_attr>(n).eps >= 0)) fail(BRIM_INVALID_ARGUMENT, "eps is negative or no number");
+  like(n.out[0], f32(n, 0, 1, "x"));
+}
+
 void argmax(NodeDraft& n) {
   const auto& x = f32(n, 0, 2, "x");
   want_rank(x, 2, 2, "x");
@@ -289,15 +317,6 @@ void topk(NodeDraft& n) {
 
 // ---- matrix multiply -----------------------------------------------------------------------------------------------
 
-void want_bias(NodeDraft& n, size_t i, uint64_t bit, std::span<const brim_dim> dims) {
-  const auto* bias = optional_input(n, i);
-  if (!bias) return;
-  n.must |= bit;
-  want_dtype(*bias, BRIM_DTYPE_F32, "bias");
-  want_rank(*bias, static_cast<uint32_t>(dims.size()), static_cast<uint32_t>(dims.size()), "bias");
-  for (uint32_t d = 0; d < dims.size(); ++d) want_dim(*bias, d, dims[d], "bias");
-}
-
 void matmul(NodeDraft& n) {
   const auto& w = input(n, 0, "w");
   const auto& x = f32(n, 1, 1, "x");
@@ -313,10 +332,15 @@ void matmul(NodeDraft& n) {
     for (uint32_t i = 0; i + 2 < w.rank; ++i) {
       if (!(w.dim[i] == x.dim[i]) && !(w.dim[i] == fixed(1))) want_dim(w, i, x.dim[i], "w");
     }
+  } else if (n.must & BRIM_MATMUL_HEADS) {
+    want_rank(w, 3, 3, "w");
+    want_rank(x, 3, 3, "x");
+    want_dim(x, 1, w.dim[0], "x");
+    if (optional_input(n, 2)) fail(BRIM_UNSUPPORTED, "a product by heads has no bias");
   } else {
     want_rank(w, 2, 2, "w");
   }
-  want_bias(n, 2, BRIM_MATMUL_BIAS, std::array{rows});
+  want_optional(n, 2, BRIM_MATMUL_BIAS, "bias", std::array{rows});
   like(n.out[0], x);
   n.out[0].dim[x.rank - 1] = rows;
   set_contiguous(n.out[0]);
@@ -335,8 +359,42 @@ void grouped_matmul(NodeDraft& n) {
   if (!(innermost(w) == innermost(x))) {
     fail(BRIM_INVALID_ARGUMENT, "w {} and x {} do not share their innermost dimension", shape_text(w), shape_text(x));
   }
-  want_bias(n, 3, BRIM_GROUPED_MATMUL_BIAS, std::array{w.dim[0], w.dim[1]});
+  want_optional(n, 3, BRIM_GROUPED_MATMUL_BIAS, "bias", std::array{w.dim[0], w.dim[1]});
   set(n.out[0], BRIM_DTYPE_F32, std::array{index.dim[0], index.dim[1], w.dim[1]});
+}
+
+// ---- mixture of experts --------------------------------------------------------------------------------------------
+
+void moe_route(NodeDraft& n) {
+  const auto& logits = f32(n, 0, 2, "logits");
+  want_rank(logits, 2, 2, "logits");
+  const brim_dim experts = logits.dim[1];
+  const auto& a = attr_of<brim_moe_route_attr>(n);
+  want_one_of(a.gate, BRIM_MOE_GATE_SOFTMAX, BRIM_MOE_GATE_SOFTMAX_CHOSEN, "gate");
+  want_one_of(a.normalise, 0, 1, "normalise");
+  uint32_t choice = experts.k;
+  if (n.must & BRIM_MOE_ROUTE_GROUPS) {
+    if (a.n_group == 0 || experts.k % a.n_group || a.n_group_used == 0 || a.n_group_used > a.n_group) {
+      fail(BRIM_INVALID_ARGUMENT, "{} of {} groups of {} experts cannot be used", a.n_group_used, a.n_group, experts.k);
+    }
+    choice = experts.k / a.n_group * a.n_group_used;
+  }
+  if (experts.sym != BRIM_SYM_NONE || a.k == 0 || a.k > choice) {
+    fail(BRIM_INVALID_ARGUMENT, "{} of {} experts cannot be chosen from {}", a.k, choice, shape_text(logits));
+  }
+  want_optional(n, 1, BRIM_MOE_ROUTE_BIAS, "bias", std::array{experts});
+  set(n.out[0], BRIM_DTYPE_F32, std::array{logits.dim[0], fixed(a.k)});
+  set(n.out[1], BRIM_DTYPE_I32, std::array{logits.dim[0], fixed(a.k)});
+}
+
+void moe_combine(NodeDraft& n) {
+  const auto& x = f32(n, 0, 3, "x");
+  const auto& weight = f32(n, 1, 2, "weight");
+  want_rank(x, 3, 3, "x");
+  want_rank(weight, 2, 2, "weight");
+  want_dim(weight, 0, x.dim[0], "weight");
+  want_dim(weight, 1, x.dim[1], "weight");
+  set(n.out[0], BRIM_DTYPE_F32, std::array{x.dim[0], x.dim[2]});
 }
 
 // ---- position and attention ----------------------------------------------------------------------------------------
@@ -370,24 +428,35 @@ const brim_value_desc& state_input(const NodeDraft& n, size_t i) {
   return state;
 }
 
-// Of a KV state, the builder keeps the shape of what it stores per token: dim = [heads, k_width, v_width].
+// Of a KV state, the builder keeps the shape of what it stores per token: dim = [heads, k_width, v_width]; of a latent
+// one v_width is 0.
+const brim_value_desc& kv_input(const NodeDraft& n, size_t i) {
+  const auto& state = state_input(n, i);
+  if (state.rank != 3) fail(BRIM_INVALID_ARGUMENT, "the state is recurrent; a KV state was expected");
+  return state;
+}
+
 void kv_write(NodeDraft& n) {
-  const auto& state = state_input(n, 0);
+  const auto& state = kv_input(n, 0);
   const auto& k = f32(n, 1, 3, "k");
-  const auto& v = f32(n, 2, 3, "v");
   want_rank(k, 3, 3, "k");
-  want_rank(v, 3, 3, "v");
   want_dim(k, 1, state.dim[0], "k");
   want_dim(k, 2, state.dim[1], "k");
-  want_dim(v, 0, k.dim[0], "v");
-  want_dim(v, 1, state.dim[0], "v");
-  want_dim(v, 2, state.dim[2], "v");
+  if (state.dim[2].k != 0) {
+    const auto& v = f32(n, 2, 3, "v");
+    want_rank(v, 3, 3, "v");
+    want_dim(v, 0, k.dim[0], "v");
+    want_dim(v, 1, state.dim[0], "v");
+    want_dim(v, 2, state.dim[2], "v");
+  } else if (optional_input(n, 2)) {
+    fail(BRIM_INVALID_ARGUMENT, "v was given to a latent state, which holds K only");
+  }
   n.out[0] = state;
 }
 
 void attention(NodeDraft& n) {
   const auto& q = f32(n, 0, 3, "q");
-  const auto& state = state_input(n, 1);
+  const auto& state = kv_input(n, 1);
   const auto& a = attr_of<brim_attention_attr>(n);
   want_rank(q, 3, 3, "q");
   want_dim(q, 1, fixed(a.n_head), "q");
@@ -397,7 +466,64 @@ void attention(NodeDraft& n) {
          state.dim[0].k);
   }
   if ((n.must & BRIM_ATTENTION_SLIDING_WINDOW) && a.window == 0) fail(BRIM_INVALID_ARGUMENT, "the window is 0");
-  set(n.out[0], BRIM_DTYPE_F32, std::array{q.dim[0], q.dim[1], state.dim[2]});
+  want_optional(n, 2, BRIM_ATTENTION_SINKS, "sinks", std::array{fixed(a.n_head)});
+  brim_dim width = state.dim[2];
+  if (n.must & BRIM_ATTENTION_V_FROM_K) {
+    if (a.v_width == 0 || a.v_width > state.dim[1].k || width.k != 0) {
+      fail(BRIM_INVALID_ARGUMENT, "V cannot be the first {} values of rows of {} in a state with a V of {}", a.v_width,
+           state.dim[1].k, width.k);
+    }
+    width = fixed(a.v_width);
+  } else if (width.k == 0) {
+    fail(BRIM_INVALID_ARGUMENT, "the state is latent, it has no V; attention over it wants V_FROM_K");
+  }
+  set(n.out[0], BRIM_DTYPE_F32, std::array{q.dim[0], q.dim[1], width});
+}
+
+// ---- recurrent -----------------------------------------------------------------------------------------------------
+
+// Of a conv or recurrent state the builder keeps dim = [elements].
+const brim_value_desc& slot_input(const NodeDraft& n, size_t i, uint64_t elements) {
+  const auto& state = state_input(n, i);
+  if (state.rank != 1 || state.dim[0].k != elements) {
+    fail(BRIM_INVALID_ARGUMENT, "the state has the shape {}; expected {} elements of a conv or recurrent state",
+         shape_text(state), elements);
+  }
+  return state;
+}
+
+void causal_conv1d(NodeDraft& n) {
+  const auto& x = f32(n, 0, 2, "x");
+  const auto& weight = f32(n, 2, 2, "weight");
+  want_rank(x, 2, 2, "x");
+  want_rank(weight, 2, 2, "weight");
+  want_dim(weight, 0, x.dim[1], "weight");
+  if (weight.dim[1].sym != BRIM_SYM_NONE || weight.dim[1].k == 0) fail(BRIM_INVALID_ARGUMENT, "weight has no taps");
+  want_optional(n, 3, BRIM_CONV1D_BIAS, "bias", std::array{x.dim[1]});
+  const uint32_t activation = attr_of<brim_conv1d_attr>(n).activation;
+  if (activation != 0 && activation != BRIM_UNARY_SILU)
+    fail(BRIM_UNSUPPORTED, "activation {} is not known", activation);
+  n.out[1] = slot_input(n, 1, uint64_t{weight.dim[1].k - 1} * x.dim[1].k);
+  like(n.out[0], x);
+}
+
+void linear_attention(NodeDraft& n) {
+  const auto& q = f32(n, 0, 3, "q");
+  const auto& k = f32(n, 1, 3, "k");
+  const auto& v = f32(n, 2, 3, "v");
+  want_rank(q, 3, 3, "q");
+  want_rank(k, 3, 3, "k");
+  want_rank(v, 3, 3, "v");
+  for (uint32_t i = 0; i < 3; ++i) want_dim(k, i, q.dim[i], "k");
+  want_dim(v, 0, q.dim[0], "v");
+  const uint32_t key_heads = q.dim[1].k, heads = v.dim[1].k;
+  if (key_heads == 0 || heads % key_heads) {
+    fail(BRIM_INVALID_ARGUMENT, "{} value heads cannot share {} key heads", heads, key_heads);
+  }
+  want_optional(n, 3, BRIM_LINEAR_DECAY, "decay", std::array{v.dim[0], v.dim[1]});
+  want_optional(n, 4, BRIM_LINEAR_DELTA, "beta", std::array{v.dim[0], v.dim[1]});
+  n.out[1] = slot_input(n, 5, uint64_t{heads} * q.dim[2].k * v.dim[2].k);
+  like(n.out[0], v);
 }
 
 // ---- the table -----------------------------------------------------------------------------------------------------
@@ -410,7 +536,11 @@ struct Rule {
   void (*apply)(NodeDraft&);
 };
 
-constexpr uint64_t kAttentionBits = BRIM_ATTENTION_CAUSAL | BRIM_ATTENTION_SLIDING_WINDOW | BRIM_ATTENTION_SOFTCAP;
+constexpr uint64_t kAttentionBits = BRIM_ATTENTION_CAUSAL | BRIM_ATTENTION_SLIDING_WINDOW | BRIM_ATTENTION_SOFTCAP |
+                                    BRIM_ATTENTION_SINKS | BRIM_ATTENTION_V_FROM_K;
+constexpr uint64_t kMatmulBits = BRIM_MATMUL_BIAS | BRIM_MATMUL_BATCHED | BRIM_MATMUL_HEADS;
+constexpr uint64_t kRouteBits = BRIM_MOE_ROUTE_BIAS | BRIM_MOE_ROUTE_GROUPS;
+constexpr uint64_t kLinearBits = BRIM_LINEAR_DECAY | BRIM_LINEAR_DELTA | BRIM_LINEAR_HEADS_MODULO;
 
 constexpr Rule kRules[] = {
     {BRIM_OP_RESHAPE, sizeof(brim_shape_attr), 1, 1, 1, 0, reshape},
@@ -426,13 +556,19 @@ constexpr Rule kRules[] = {
     {BRIM_OP_GLU, sizeof(brim_glu_attr), 1, 2, 1, 0, glu},
     {BRIM_OP_SOFTMAX, sizeof(brim_softmax_attr), 1, 2, 1, 0, softmax},
     {BRIM_OP_RMS_NORM, sizeof(brim_norm_attr), 1, 2, 1, 0, rms_norm},
+    {BRIM_OP_LAYER_NORM, sizeof(brim_norm_attr), 1, 3, 1, 0, layer_norm},
+    {BRIM_OP_L2_NORM, sizeof(brim_norm_attr), 1, 1, 1, 0, l2_norm},
     {BRIM_OP_ARGMAX, 0, 1, 1, 1, 0, argmax},
     {BRIM_OP_TOPK, sizeof(brim_topk_attr), 1, 1, 2, 0, topk},
-    {BRIM_OP_MATMUL, 0, 2, 3, 1, BRIM_MATMUL_BIAS | BRIM_MATMUL_BATCHED, matmul},
+    {BRIM_OP_MATMUL, 0, 2, 3, 1, kMatmulBits, matmul},
     {BRIM_OP_GROUPED_MATMUL, 0, 3, 4, 1, BRIM_GROUPED_MATMUL_BIAS, grouped_matmul},
+    {BRIM_OP_MOE_ROUTE, sizeof(brim_moe_route_attr), 1, 2, 2, kRouteBits, moe_route},
+    {BRIM_OP_MOE_COMBINE, 0, 2, 2, 1, 0, moe_combine},
     {BRIM_OP_ROPE, sizeof(brim_rope_attr), 2, 3, 1, BRIM_ROPE_YARN | BRIM_ROPE_FACTORS, rope},
-    {BRIM_OP_KV_WRITE, 0, 3, 3, 1, 0, kv_write},
-    {BRIM_OP_ATTENTION, sizeof(brim_attention_attr), 2, 2, 1, kAttentionBits, attention},
+    {BRIM_OP_KV_WRITE, 0, 2, 3, 1, 0, kv_write},
+    {BRIM_OP_ATTENTION, sizeof(brim_attention_attr), 2, 3, 1, kAttentionBits, attention},
+    {BRIM_OP_CAUSAL_CONV1D, sizeof(brim_conv1d_attr), 3, 4, 2, BRIM_CONV1D_BIAS, causal_conv1d},
+    {BRIM_OP_LINEAR_ATTENTION, sizeof(brim_linear_attention_attr), 6, 6, 2, kLinearBits, linear_attention},
 };
 
 const Rule& rule_of(uint32_t op) {

@@ -56,6 +56,8 @@ LineEditor::LineEditor() : state_(std::make_unique<State>()) {
   el_set(state_->edit, EL_EDITOR, "emacs");
   el_set(state_->edit, EL_SIGNAL, 0);  // Ctrl-C is the program's
   el_set(state_->edit, EL_HIST, history, state_->history);
+  // A Ctrl-D typed while an answer is written reaches the next line as a NUL, which would stand in it unseen.
+  el_set(state_->edit, EL_BIND, "^@", "ed-ignore", nullptr);
   el_set(
       state_->edit, EL_PROMPT, +[](EditLine* edit) -> const char* {
         State* state = nullptr;

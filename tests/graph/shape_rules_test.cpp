@@ -221,13 +221,93 @@ TEST_CASE("positions and attention fit heads and states") {
               run(BRIM_OP_ATTENTION, {heads, state(2, 16, 16)}, &a, BRIM_ATTENTION_SLIDING_WINDOW));
 }
 
+TEST_CASE("latent states hold K only, and V is a part of it") {
+  const auto k = value({kT, n(1), n(40)}), q = value({kT, n(4), n(40)});
+  CHECK(run(BRIM_OP_KV_WRITE, {state(1, 40, 0), k}).out[0].kind == BRIM_VALUE_STATE);
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "holds K only", run(BRIM_OP_KV_WRITE, {state(1, 40, 0), k, k}));
+  brim_attention_attr a{};
+  a.struct_size = sizeof(a);
+  a.n_head = 4;
+  a.n_head_kv = 1;
+  a.v_width = 32;
+  CHECK(shape(BRIM_OP_ATTENTION, {q, state(1, 40, 0)}, &a, BRIM_ATTENTION_V_FROM_K) == "[T, 4, 32]");
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "wants V_FROM_K", run(BRIM_OP_ATTENTION, {q, state(1, 40, 0)}, &a));
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "with a V of 40",
+              run(BRIM_OP_ATTENTION, {q, state(1, 40, 40)}, &a, BRIM_ATTENTION_V_FROM_K));
+  a.v_width = 41;
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "first 41 values",
+              run(BRIM_OP_ATTENTION, {q, state(1, 40, 0)}, &a, BRIM_ATTENTION_V_FROM_K));
+  a.v_width = 32;
+  const auto given = run(BRIM_OP_ATTENTION, {q, state(1, 40, 40), value({n(4)})}, &a);
+  CHECK(given.must == BRIM_ATTENTION_SINKS);
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "sinks", run(BRIM_OP_ATTENTION, {q, state(1, 40, 40), value({n(5)})}, &a));
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "(sinks) is missing",
+              run(BRIM_OP_ATTENTION, {q, state(1, 40, 40)}, &a, BRIM_ATTENTION_SINKS));
+}
+
+TEST_CASE("recurrent ops step a state of exactly their size") {
+  const auto slot = [](uint32_t elements) {
+    brim_value_desc s{};
+    s.kind = BRIM_VALUE_STATE;
+    s.rank = 1;
+    s.dim[0] = n(elements);
+    return s;
+  };
+  const auto x = value({kT, n(6)}), taps = value({n(6), n(4)});
+  brim_conv1d_attr conv{sizeof(conv), BRIM_UNARY_SILU};
+  const auto stepped = run(BRIM_OP_CAUSAL_CONV1D, {x, slot(18), taps, value({n(6)})}, &conv, 0, 2);
+  CHECK(shape_text(stepped.out[0]) == "[T, 6]");
+  CHECK(stepped.out[1].kind == BRIM_VALUE_STATE);
+  CHECK(stepped.must == BRIM_CONV1D_BIAS);
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "expected 18 elements",
+              run(BRIM_OP_CAUSAL_CONV1D, {x, slot(24), taps}, &conv, 0, 2));
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "expected 18 elements",
+              run(BRIM_OP_CAUSAL_CONV1D, {x, state(2, 3, 3), taps}, &conv, 0, 2));
+  conv.activation = BRIM_UNARY_TANH;
+  CHECK_FAILS(BRIM_UNSUPPORTED, "activation 9", run(BRIM_OP_CAUSAL_CONV1D, {x, slot(18), taps}, &conv, 0, 2));
+
+  brim_linear_attention_attr linear{sizeof(linear), 1};
+  const auto q = value({kT, n(2), n(8)}), v = value({kT, n(4), n(5)}), gate = value({kT, n(4)});
+  const auto y = run(BRIM_OP_LINEAR_ATTENTION, {q, q, v, gate, gate, slot(160)}, &linear, 0, 2);
+  CHECK(shape_text(y.out[0]) == "[T, 4, 5]");
+  CHECK(y.must == (BRIM_LINEAR_DECAY | BRIM_LINEAR_DELTA));
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "3 value heads cannot share 2",
+              run(BRIM_OP_LINEAR_ATTENTION, {q, q, value({kT, n(3), n(5)}), {}, {}, slot(120)}, &linear, 0, 2));
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "expected 160 elements",
+              run(BRIM_OP_LINEAR_ATTENTION, {q, q, v, {}, {}, slot(159)}, &linear, 0, 2));
+}
+
+TEST_CASE("routes choose from the experts that there are") {
+  brim_moe_route_attr a{};
+  a.struct_size = sizeof(a);
+  a.gate = BRIM_MOE_GATE_SIGMOID;
+  a.k = 3;
+  a.scale = 1;
+  const auto logits = value({kT, n(8)});
+  const auto route = run(BRIM_OP_MOE_ROUTE, {logits, value({n(8)})}, &a, 0, 2);
+  CHECK(shape_text(route.out[0]) == "[T, 3]");
+  CHECK(route.out[1].dtype == BRIM_DTYPE_I32);
+  CHECK(route.must == BRIM_MOE_ROUTE_BIAS);
+  a.n_group = 4;
+  a.n_group_used = 1;
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "3 of 2 experts", run(BRIM_OP_MOE_ROUTE, {logits}, &a, BRIM_MOE_ROUTE_GROUPS, 2));
+  a.n_group = 3;
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "1 of 3 groups", run(BRIM_OP_MOE_ROUTE, {logits}, &a, BRIM_MOE_ROUTE_GROUPS, 2));
+  CHECK(shape(BRIM_OP_MOE_COMBINE, {value({kT, n(3), n(16)}), value({kT, n(3)})}) == "[T, 16]");
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "weight", run(BRIM_OP_MOE_COMBINE, {value({kT, n(3), n(16)}), value({kT, n(2)})}));
+  CHECK(shape(BRIM_OP_MATMUL, {value({n(4), n(7), n(5)}), value({kT, n(4), n(5)})}, nullptr, BRIM_MATMUL_HEADS) ==
+        "[T, 4, 7]");
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "expected [4]",
+              run(BRIM_OP_MATMUL, {value({n(4), n(7), n(5)}), value({kT, n(3), n(5)})}, nullptr, BRIM_MATMUL_HEADS));
+}
+
 TEST_CASE("what this runtime does not know is refused, never guessed") {
   CHECK_FAILS(BRIM_UNSUPPORTED, "op 254", run(254, {x2}));
-  CHECK_FAILS(BRIM_UNSUPPORTED, "op 128", run(BRIM_OP_CAUSAL_CONV1D, {x2}));
+  CHECK_FAILS(BRIM_UNSUPPORTED, "op 129", run(BRIM_OP_SSM_SCAN, {x2}));
   CHECK_FAILS(BRIM_UNSUPPORTED, "revision 2", run(BRIM_OP_ARGMAX, {x2}, nullptr, 0, 1, 2));
   CHECK_FAILS(BRIM_UNSUPPORTED, "feature bits 0x20", run(BRIM_OP_MATMUL, {x2, x2}, nullptr, 0x20));
   CHECK_FAILS(BRIM_UNSUPPORTED, "feature bits",
-              run(BRIM_OP_ATTENTION, {heads, state(2, 16, 16)}, &x2, BRIM_ATTENTION_SINKS));
+              run(BRIM_OP_ATTENTION, {heads, state(2, 16, 16)}, &x2, BRIM_ATTENTION_BIAS));
   CHECK_FAILS(BRIM_INVALID_ARGUMENT, "attributes are missing", run(BRIM_OP_UNARY, {x2}));
   CHECK_FAILS(BRIM_INVALID_ARGUMENT, "3 inputs", run(BRIM_OP_GATHER_ROWS, {x2, index_t, x2}));
   CHECK_FAILS(BRIM_INVALID_ARGUMENT, "input 1 (index) is missing", run(BRIM_OP_GATHER_ROWS, {x2, std::nullopt}));

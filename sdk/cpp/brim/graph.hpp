@@ -26,7 +26,7 @@ struct Value {
   explicit operator bool() const { return id != 0; }
 };
 
-// One version of a state. Only kv_write makes a new one.
+// One version of a state. Ops that write a state return the next one.
 struct State {
   brim_value id = 0;
 };
@@ -237,6 +237,17 @@ class Graph {
     attr.weight_offset = weight_offset;
     return one(BRIM_OP_RMS_NORM, 0, &attr, {x.id, weight.id});
   }
+  Value layer_norm(Value x, Value weight, Value bias, float eps) {
+    auto attr = sized<brim_norm_attr>();
+    attr.eps = eps;
+    return one(BRIM_OP_LAYER_NORM, 0, &attr, {x.id, weight.id, bias.id});
+  }
+  // x / sqrt(sum(x^2) + eps).
+  Value l2_norm(Value x, float eps) {
+    auto attr = sized<brim_norm_attr>();
+    attr.eps = eps;
+    return one(BRIM_OP_L2_NORM, 0, &attr, {x.id});
+  }
   Value argmax(Value x) { return one(BRIM_OP_ARGMAX, 0, nullptr, {x.id}); }
   struct TopK {
     Value values, index;  // f32 and i32 [m, k], descending
@@ -256,10 +267,40 @@ class Graph {
   }
   // w [B.., n, k], x [B.., m, k].
   Value matmul_batched(Value w, Value x) { return one(BRIM_OP_MATMUL, BRIM_MATMUL_BATCHED, nullptr, {w.id, x.id, 0}); }
+  // Each head's own matrix: w [h, n, k], x [m, h, k] -> [m, h, n].
+  Value matmul_heads(Value w, Value x) { return one(BRIM_OP_MATMUL, BRIM_MATMUL_HEADS, nullptr, {w.id, x.id, 0}); }
   // Row (i, j) of [m, g, n] is w[index[i, j]] times x[i] or x[i, j].
   Value grouped_matmul(Value w, Value x, Value index, Value bias = {}) {
     return one(BRIM_OP_GROUPED_MATMUL, bias ? BRIM_GROUPED_MATMUL_BIAS : 0, nullptr, {w.id, x.id, index.id, bias.id});
   }
+
+  // -- mixture of experts --
+  struct Router {
+    uint32_t gate = BRIM_MOE_GATE_SOFTMAX;  // BRIM_MOE_GATE_*
+    uint32_t k = 1;                         // experts a row is sent to
+    bool normalise = false;
+    float scale = 1;
+    uint32_t n_group = 1, n_group_used = 1;
+  };
+  struct Route {
+    Value weight, index;  // f32 and i32 [m, k]
+  };
+  // logits [m, e]; bias [e] or absent moves the choice, not the weights.
+  Route moe_route(Value logits, const Router& router, Value bias = {}) {
+    auto attr = sized<brim_moe_route_attr>();
+    attr.gate = router.gate;
+    attr.k = router.k;
+    attr.normalise = router.normalise;
+    attr.scale = router.scale;
+    attr.n_group = router.n_group;
+    attr.n_group_used = router.n_group_used;
+    brim_value out[2] = {};
+    emit(BRIM_OP_MOE_ROUTE, (bias ? BRIM_MOE_ROUTE_BIAS : 0) | (router.n_group > 1 ? BRIM_MOE_ROUTE_GROUPS : 0), &attr,
+         {logits.id, bias.id}, out);
+    return {{out[0]}, {out[1]}};
+  }
+  // The sum over j of weight[m, j] * x[m, j, n].
+  Value moe_combine(Value x, Value weight) { return one(BRIM_OP_MOE_COMBINE, 0, nullptr, {x.id, weight.id}); }
 
   // -- position and attention --
   struct Rope {
@@ -290,7 +331,8 @@ class Graph {
     }
     return one(BRIM_OP_ROPE, must, &attr, {x.id, position.id, factors.id});
   }
-  // k [T, heads_kv, d_k], v [T, heads_kv, d_v] into the state; what reads them later takes the version returned.
+  // k [T, heads_kv, d_k], v [T, heads_kv, d_v] (absent in a latent state) into the state; what reads them later takes
+  // the version returned.
   State kv_write(State state, Value k, Value v) {
     return {one(BRIM_OP_KV_WRITE, 0, nullptr, {state.id, k.id, v.id}).id};
   }
@@ -298,8 +340,10 @@ class Graph {
     uint32_t n_head = 0, n_head_kv = 0;
     float scale = 1;
     bool causal = true;
-    uint32_t window = 0;  // tokens; 0: all
-    float softcap = 0;    // 0: none
+    uint32_t window = 0;    // tokens; 0: all
+    float softcap = 0;      // 0: none
+    Value sinks = {};       // f32 [heads] or absent
+    uint32_t v_from_k = 0;  // of a latent state: how many values of a row of K are V
   };
   // q [T, heads, d_k] -> [T, heads, d_v].
   Value attention(Value q, State state, const Attention& attention) {
@@ -309,10 +353,41 @@ class Graph {
     attr.scale = attention.scale;
     attr.window = attention.window;
     attr.softcap = attention.softcap;
-    const uint64_t must = (attention.causal ? BRIM_ATTENTION_CAUSAL : 0) |
-                          (attention.window ? BRIM_ATTENTION_SLIDING_WINDOW : 0) |
-                          (attention.softcap != 0 ? BRIM_ATTENTION_SOFTCAP : 0);
-    return one(BRIM_OP_ATTENTION, must, &attr, {q.id, state.id});
+    attr.v_width = attention.v_from_k;
+    const uint64_t must =
+        (attention.causal ? BRIM_ATTENTION_CAUSAL : 0) | (attention.window ? BRIM_ATTENTION_SLIDING_WINDOW : 0) |
+        (attention.softcap != 0 ? BRIM_ATTENTION_SOFTCAP : 0) | (attention.sinks ? BRIM_ATTENTION_SINKS : 0) |
+        (attention.v_from_k ? BRIM_ATTENTION_V_FROM_K : 0);
+    return one(BRIM_OP_ATTENTION, must, &attr, {q.id, state.id, attention.sinks.id});
+  }
+
+  // -- recurrent --
+  struct Stepped {
+    Value y;
+    State state;
+  };
+  // x [T, c], weight [c, taps], bias [c] or absent -> [T, c]; activation: 0 or BRIM_UNARY_SILU.
+  Stepped causal_conv1d(Value x, State state, Value weight, Value bias, uint32_t activation) {
+    auto attr = sized<brim_conv1d_attr>();
+    attr.activation = activation;
+    brim_value out[2] = {};
+    emit(BRIM_OP_CAUSAL_CONV1D, bias ? BRIM_CONV1D_BIAS : 0, &attr, {x.id, state.id, weight.id, bias.id}, out);
+    return {{out[0]}, {out[1]}};
+  }
+  struct LinearAttention {
+    float scale = 1;
+    bool heads_modulo = false;  // value head h reads key head h % h_k, else h / (h_v / h_k)
+  };
+  // q, k [T, h_k, d_k], v [T, h_v, d_v], log decay and beta [T, h_v], either absent -> [T, h_v, d_v].
+  Stepped linear_attention(Value q, Value k, Value v, Value decay, Value beta, State state,
+                           const LinearAttention& linear) {
+    auto attr = sized<brim_linear_attention_attr>();
+    attr.scale = linear.scale;
+    const uint64_t must = (decay ? BRIM_LINEAR_DECAY : 0) | (beta ? BRIM_LINEAR_DELTA : 0) |
+                          (linear.heads_modulo ? BRIM_LINEAR_HEADS_MODULO : 0);
+    brim_value out[2] = {};
+    emit(BRIM_OP_LINEAR_ATTENTION, must, &attr, {q.id, k.id, v.id, decay.id, beta.id, state.id}, out);
+    return {{out[0]}, {out[1]}};
   }
 
   // The general form, for ops without a helper: revision 1, outputs into `out`.

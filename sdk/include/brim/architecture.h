@@ -44,7 +44,7 @@ typedef struct brim_meta_api {
 /* Kinds of state. KV kinds are paged in blocks of tokens; the others have one slot per sequence. */
 #define BRIM_STATE_KV_FULL 1u
 #define BRIM_STATE_KV_WINDOW 2u /* only the last `window` tokens are ever read */
-#define BRIM_STATE_KV_LATENT 3u /* one row of k_width per token and no V */
+#define BRIM_STATE_KV_LATENT 3u /* one head, one row of k_width per token, v_width 0; read with V_FROM_K */
 #define BRIM_STATE_KV_CROSS 4u  /* written once by the encoder */
 #define BRIM_STATE_CONV 5u
 #define BRIM_STATE_RECURRENT 6u
