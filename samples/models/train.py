@@ -2,7 +2,7 @@
 
     apt-get install --no-install-recommends python3-torch
     apt-get download r-cran-janeaustenr && dpkg -x r-cran-janeaustenr_*.deb janeaustenr
-    /usr/bin/python3 train.py --corpus janeaustenr --minutes 80
+    /usr/bin/python3 train.py --corpus janeaustenr --minutes 50
 
 One run learns the vocabulary, trains for the wall-clock time given and writes
 the GGUF file whenever the held-out chapters are predicted better than before,
@@ -342,7 +342,7 @@ def main():
     parser.add_argument("--corpus", required=True, help="the unpacked r-cran-janeaustenr")
     parser.add_argument("--out", type=pathlib.Path, default=HERE / "brim-austen.gguf")
     parser.add_argument("--log", type=pathlib.Path, default=HERE / "train-log.jsonl")
-    parser.add_argument("--minutes", type=float, default=80, help="wall-clock time to train")
+    parser.add_argument("--minutes", type=float, default=50, help="wall-clock time to train")
     parser.add_argument("--init", help="a file of the same shape to go on from")
     parser.add_argument("--processes", type=int, default=2, help="one for each core")
     parser.add_argument("--seed", type=int, default=1)
