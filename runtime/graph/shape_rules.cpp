@@ -191,6 +191,26 @@ void copy(NodeDraft& n) {
   like(n.out[0], x, to);
 }
 
+void concat(NodeDraft& n) {
+  const auto& a = input(n, 0, "a");
+  const auto& b = input(n, 1, "b");
+  const uint32_t axis = attr_of<brim_concat_attr>(n).axis;
+  want_dtype(b, a.dtype, "b");
+  want_rank(b, a.rank, a.rank, "b");
+  if (brim_dtype_block_elements(a.dtype) != 1)
+    fail(BRIM_UNSUPPORTED, "{} is stored in blocks", brim_dtype_name(a.dtype));
+  if (axis >= a.rank || a.dim[axis].sym != BRIM_SYM_NONE || b.dim[axis].sym != BRIM_SYM_NONE ||
+      b.dim[axis].k > UINT32_MAX - a.dim[axis].k) {
+    fail(BRIM_INVALID_ARGUMENT, "{} and {} cannot be joined along axis {}", shape_text(a), shape_text(b), axis);
+  }
+  for (uint32_t i = 0; i < a.rank; ++i) {
+    if (i != axis) want_dim(b, i, a.dim[i], "b");
+  }
+  like(n.out[0], a, a.dtype);
+  n.out[0].dim[axis].k += b.dim[axis].k;
+  set_contiguous(n.out[0]);
+}
+
 void gather_rows(NodeDraft& n) {
   const auto& table = input(n, 0, "table");
   const auto& index = input(n, 1, "index");
@@ -548,6 +568,7 @@ constexpr Rule kRules[] = {
     {BRIM_OP_PERMUTE, sizeof(brim_permute_attr), 1, 1, 1, 0, permute},
     {BRIM_OP_BROADCAST, sizeof(brim_shape_attr), 1, 1, 1, 0, broadcast},
     {BRIM_OP_COPY, sizeof(brim_copy_attr), 1, 1, 1, 0, copy},
+    {BRIM_OP_CONCAT, sizeof(brim_concat_attr), 2, 2, 1, 0, concat},
     {BRIM_OP_GATHER_ROWS, 0, 2, 2, 1, 0, gather_rows},
     {BRIM_OP_SCATTER_ROWS, sizeof(brim_scatter_attr), 3, 3, 1, 0, scatter_rows},
     {BRIM_OP_UNARY, sizeof(brim_unary_attr), 1, 1, 1, 0, unary},

@@ -188,9 +188,19 @@ TEST_CASE("states that are not kept here are UNSUPPORTED") {
   brim_state_desc state = kv_state(2, 64, 64);
   CHECK(machine.backend->state_layout(machine.device, &state, BRIM_DTYPE_BF16, &layout, &machine.error) ==
         BRIM_UNSUPPORTED);
-  for (uint32_t kind : {BRIM_STATE_KV_LATENT, BRIM_STATE_KV_CROSS, BRIM_STATE_CONV, BRIM_STATE_RECURRENT}) {
-    state.kind = kind;
-    CHECK(machine.backend->state_layout(machine.device, &state, BRIM_DTYPE_F32, &layout, &machine.error) ==
-          BRIM_UNSUPPORTED);
-  }
+  state.kind = BRIM_STATE_KV_CROSS;
+  CHECK(machine.backend->state_layout(machine.device, &state, BRIM_DTYPE_F32, &layout, &machine.error) ==
+        BRIM_UNSUPPORTED);
+  state.kind = BRIM_STATE_KV_LATENT;  // with a V
+  CHECK(machine.backend->state_layout(machine.device, &state, BRIM_DTYPE_F32, &layout, &machine.error) ==
+        BRIM_INVALID_ARGUMENT);
+  state.kind = BRIM_STATE_RECURRENT;
+  CHECK(machine.backend->state_layout(machine.device, &state, BRIM_DTYPE_F32, &layout, &machine.error) ==
+        BRIM_INVALID_ARGUMENT);  // of no values
+  state.elements = 100;
+  CHECK(machine.backend->state_layout(machine.device, &state, BRIM_DTYPE_F16, &layout, &machine.error) ==
+        BRIM_UNSUPPORTED);
+  REQUIRE(machine.backend->state_layout(machine.device, &state, BRIM_DTYPE_F32, &layout, &machine.error) == BRIM_OK);
+  CHECK(layout.block_tokens == 1);
+  CHECK(layout.block_bytes == 448);
 }

@@ -142,6 +142,7 @@ struct Sequence {
   uint32_t length_after;  // visible tokens after this step
   std::vector<uint32_t> blocks;
   uint32_t kv_first = 0;  // tokens before the table's first entry
+  int32_t state_read = -1, state_write = -1;
 };
 
 struct Options {
@@ -231,6 +232,8 @@ class Program {
       ints(layout_.q_begin)[s] = row;
       ints(group.kv_len)[s] = static_cast<int32_t>(sequence.length_after);
       ints(group.kv_first)[s] = static_cast<int32_t>(sequence.kv_first);
+      ints(layout_.state_read)[s] = sequence.state_read;
+      ints(layout_.state_write)[s] = sequence.state_write;
       const uint32_t first_block = sequence.kv_first / 32;
       for (uint32_t i = 0; i * 32 + sequence.kv_first < sequence.length_after && !sequence.blocks.empty(); ++i) {
         ints(group.block_table)[s * group.max_blocks + i] = static_cast<int32_t>(sequence.blocks[first_block + i]);
@@ -310,6 +313,8 @@ class Program {
     layout_.position = place(t);
     layout_.sequence = place(t);
     layout_.q_begin = place(s + 1);
+    layout_.state_read = place(s);
+    layout_.state_write = place(s);
     layout_.output_row = place(bucket_.n_outputs);
     layout_.adapter = place(t);
     group_.kv_slot = place(t);
@@ -333,12 +338,14 @@ class Program {
     for (uint32_t i = 0; i < net_.states.size(); ++i) {
       brim_state_layout layout{};
       layout.struct_size = sizeof layout;
-      REQUIRE(machine_.backend->state_layout(machine_.device, &net_.states[i], options_.kv, &layout, &machine_.error) ==
+      const bool slots = net_.states[i].kind >= BRIM_STATE_CONV;
+      const uint32_t dtype = slots ? BRIM_DTYPE_F32 : options_.kv;
+      REQUIRE(machine_.backend->state_layout(machine_.device, &net_.states[i], dtype, &layout, &machine_.error) ==
               BRIM_OK);
       brim_program_state state{};
       state.struct_size = sizeof state;
       state.state = i;
-      state.dtype = options_.kv;
+      state.dtype = dtype;
       state.layout_id = layout.layout_id;
       state.n_blocks = options_.n_blocks;
       state.buffer = own(layout.block_bytes * options_.n_blocks);

@@ -599,6 +599,207 @@ void ropes(std::vector<Case>& cases) {
   }
 }
 
+// ---- what single families ask for
+// -------------------------------------------------------------------------------------------
+
+void by_heads(std::vector<Case>& cases) {
+  for (const uint32_t dtype : weight_dtypes()) {
+    for (const uint32_t row_stride : {0u, 1u}) {
+      const uint32_t block = std::max(brim_dtype_block_elements(dtype), 1u);
+      const uint32_t heads = 3, n = 6, k = block == 1 ? 40 : block, m = 4;
+      Case c;
+      c.name =
+          std::string("MATMUL by heads, ") + brim_dtype_name(dtype) + (row_stride ? ", slices of wider heads" : "");
+      c.op = BRIM_OP_MATMUL;
+      c.must = BRIM_MATMUL_HEADS;
+      c.in = {weights(dtype, {heads, n, k}), floats({m, heads, k})};
+      if (row_stride) c.in[1].row_stride = k + 8;
+      Tensor y = result({m, heads, n});
+      c.scale.resize(y.exact.size());
+      for (uint32_t t = 0; t < m; ++t) {
+        for (uint32_t h = 0; h < heads; ++h) {
+          for (uint32_t r = 0; r < n; ++r) {
+            const uint64_t at = (t * heads + h) * n + r;
+            product_row(&c.in[0].exact[(h * n + r) * k], &c.in[1].exact[(t * heads + h) * k], k, &y.exact[at],
+                        &c.scale[at]);
+          }
+        }
+      }
+      c.out = {std::move(y)};
+      c.limit = sum_limit(k) + 4 * kUlp;
+      c.fast_rms = is_float(dtype) ? 1e-3 : 2e-2;
+      cases.push_back(std::move(c));
+    }
+  }
+}
+
+// Scores far enough apart that F32 cannot choose otherwise than float64.
+void routes(std::vector<Case>& cases) {
+  const uint32_t m = 5, e = 24;
+  for (const uint32_t gate : {BRIM_MOE_GATE_SOFTMAX, BRIM_MOE_GATE_SIGMOID, BRIM_MOE_GATE_SOFTMAX_CHOSEN}) {
+    for (const uint64_t must : {0ull, BRIM_MOE_ROUTE_BIAS, BRIM_MOE_ROUTE_BIAS | BRIM_MOE_ROUTE_GROUPS}) {
+      for (const uint32_t normalise : {0u, 1u}) {
+        Case c;
+        c.name = "MOE_ROUTE gate " + std::to_string(gate) + (must & BRIM_MOE_ROUTE_BIAS ? " + bias" : "") +
+                 (must & BRIM_MOE_ROUTE_GROUPS ? " + groups" : "") + (normalise ? ", normalised" : "");
+        c.op = BRIM_OP_MOE_ROUTE;
+        c.must = must;
+        brim_moe_route_attr a{};
+        a.gate = gate;
+        a.k = 4;
+        a.n_group = 6;
+        a.n_group_used = 2;
+        a.normalise = normalise;
+        a.scale = 2.5f;
+        c.attr = attr(a);
+        c.in = {floats({m, e})};
+        if (must & BRIM_MOE_ROUTE_BIAS) c.in.push_back(floats({e}, 0.3));
+        c.out = {result({m, a.k}), result({m, a.k}, BRIM_DTYPE_I32)};
+        for (uint32_t r = 0; r < m; ++r) {
+          const double* x = &c.in[0].exact[r * e];
+          double whole = 0;
+          for (uint32_t i = 0; i < e; ++i) whole += std::exp(x[i]);
+          std::vector<double> score(e), decides(e);
+          for (uint32_t i = 0; i < e; ++i) {
+            score[i] = gate == BRIM_MOE_GATE_SIGMOID   ? 1 / (1 + std::exp(-x[i]))
+                       : gate == BRIM_MOE_GATE_SOFTMAX ? std::exp(x[i]) / whole
+                                                       : x[i];
+            decides[i] = score[i] + (c.in.size() > 1 ? c.in[1].exact[i] : 0);
+          }
+          std::vector<uint32_t> order;
+          if (must & BRIM_MOE_ROUTE_GROUPS) {
+            std::vector<std::pair<double, uint32_t>> worth;
+            for (uint32_t g = 0; g < a.n_group; ++g) {
+              std::vector<double> of(decides.begin() + g * 4, decides.begin() + (g + 1) * 4);
+              std::sort(of.rbegin(), of.rend());
+              worth.push_back({-(of[0] + of[1]), g});
+            }
+            std::sort(worth.begin(), worth.end());
+            for (uint32_t g = 0; g < a.n_group_used; ++g) {
+              for (uint32_t i = 0; i < 4; ++i) order.push_back(worth[g].second * 4 + i);
+            }
+          } else {
+            for (uint32_t i = 0; i < e; ++i) order.push_back(i);
+          }
+          std::stable_sort(order.begin(), order.end(), [&](uint32_t p, uint32_t q) { return decides[p] > decides[q]; });
+          double sum = 0;
+          for (uint32_t j = 0; j < a.k; ++j) {
+            sum += gate == BRIM_MOE_GATE_SOFTMAX_CHOSEN ? std::exp(score[order[j]]) : score[order[j]];
+          }
+          for (uint32_t j = 0; j < a.k; ++j) {
+            double weight = score[order[j]];
+            if (gate == BRIM_MOE_GATE_SOFTMAX_CHOSEN) {
+              weight = std::exp(weight) / sum;
+            } else if (normalise) {
+              weight /= sum;
+            }
+            c.out[0].exact[r * a.k + j] = 2.5 * weight;
+            c.out[1].exact[r * a.k + j] = order[j];
+          }
+        }
+        c.limit = 64 * kUlp;
+        cases.push_back(std::move(c));
+      }
+    }
+  }
+  Case c;
+  c.name = "MOE_COMBINE";
+  c.op = BRIM_OP_MOE_COMBINE;
+  c.in = {floats({4, 3, 37}), floats({4, 3})};
+  c.out = {result({4, 37})};
+  c.scale.resize(4 * 37);
+  for (uint32_t r = 0; r < 4; ++r) {
+    for (uint32_t j = 0; j < 3; ++j) {
+      for (uint32_t i = 0; i < 37; ++i) {
+        const double term = c.in[1].exact[r * 3 + j] * c.in[0].exact[(r * 3 + j) * 37 + i];
+        c.out[0].exact[r * 37 + i] += term;
+        c.scale[r * 37 + i] += std::fabs(term);
+      }
+    }
+  }
+  c.limit = sum_limit(3);
+  cases.push_back(std::move(c));
+}
+
+void more_norms(std::vector<Case>& cases) {
+  for (const uint32_t n : {1u, 5u, 64u, 200u}) {
+    for (const bool affine : {false, true}) {
+      Case c;
+      c.name = "LAYER_NORM of " + std::to_string(n) + (affine ? ", weight and bias" : "");
+      c.op = BRIM_OP_LAYER_NORM;
+      brim_norm_attr a{};
+      a.eps = 1e-5f;
+      c.attr = attr(a);
+      c.in = {floats({3, n}, 1, 20)};
+      if (affine) {
+        c.in.push_back(floats({n}));
+        c.in.push_back(floats({n}));
+      }
+      c.out = {result({3, n})};
+      for (uint32_t r = 0; r < 3; ++r) {
+        const double* x = &c.in[0].exact[r * n];
+        double mean = 0, square = 0;
+        for (uint32_t i = 0; i < n; ++i) mean += x[i] / n;
+        for (uint32_t i = 0; i < n; ++i) square += (x[i] - mean) * (x[i] - mean) / n;
+        for (uint32_t i = 0; i < n; ++i) {
+          double y = (x[i] - mean) / std::sqrt(square + double(a.eps));
+          if (affine) y = y * c.in[1].exact[i] + c.in[2].exact[i];
+          c.out[0].exact[r * n + i] = y;
+        }
+      }
+      c.scale.assign(3 * n, 30);  // a mean of 20 in F32 is off by 20 half units in the last place
+      c.limit = (n == 1 ? 1.0 / std::sqrt(1e-5) : 1) * 32 * kUlp;
+      cases.push_back(std::move(c));
+    }
+    Case c;
+    c.name = "L2_NORM of " + std::to_string(n);
+    c.op = BRIM_OP_L2_NORM;
+    brim_norm_attr a{};
+    a.eps = 1e-3f;
+    c.attr = attr(a);
+    c.in = {floats({3, n})};
+    c.out = {result({3, n})};
+    for (uint32_t r = 0; r < 3; ++r) {
+      double square = 0;
+      for (uint32_t i = 0; i < n; ++i) square += c.in[0].exact[r * n + i] * c.in[0].exact[r * n + i];
+      for (uint32_t i = 0; i < n; ++i) {
+        c.out[0].exact[r * n + i] = c.in[0].exact[r * n + i] / std::sqrt(square + double(a.eps));
+      }
+    }
+    c.limit = sum_limit(n) + 8 * kUlp;
+    cases.push_back(std::move(c));
+  }
+}
+
+void joins(std::vector<Case>& cases) {
+  for (const uint32_t axis : {0u, 1u, 2u}) {
+    Case c;
+    c.name = "CONCAT along axis " + std::to_string(axis);
+    c.op = BRIM_OP_CONCAT;
+    brim_concat_attr a{};
+    a.axis = axis;
+    c.attr = attr(a);
+    std::vector<uint32_t> first = {2, 3, 5}, second = first, joined = first;
+    second[axis] = 4;
+    joined[axis] += 4;
+    c.in = {floats(first), floats(second)};
+    c.out = {result(joined)};
+    for (uint32_t i = 0; i < joined[0]; ++i) {
+      for (uint32_t j = 0; j < joined[1]; ++j) {
+        for (uint32_t k = 0; k < joined[2]; ++k) {
+          std::vector<uint32_t> at = {i, j, k};
+          const bool later = at[axis] >= first[axis];
+          if (later) at[axis] -= first[axis];
+          const auto& of = later ? second : first;
+          c.out[0].exact[(i * joined[1] + j) * joined[2] + k] =
+              c.in[later].exact[(at[0] * of[1] + at[1]) * of[2] + at[2]];
+        }
+      }
+    }
+    cases.push_back(std::move(c));
+  }
+}
+
 }  // namespace
 
 std::vector<Case> all_cases() {
@@ -609,6 +810,10 @@ std::vector<Case> all_cases() {
   selection(cases);
   movement(cases);
   ropes(cases);
+  by_heads(cases);
+  routes(cases);
+  more_norms(cases);
+  joins(cases);
   return cases;
 }
 

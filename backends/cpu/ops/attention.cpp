@@ -45,7 +45,12 @@ void join(Running& to, const Running& from, int64_t pitch) {
   }
 }
 
-void finish(const Running& from, int64_t width, float* out) {
+// The sink takes a share of the softmax and adds no value.
+void finish(Running& from, const float* sink, int64_t pitch, int64_t width, float* out) {
+  if (sink != nullptr) {
+    raise(from, *sink, pitch);
+    from.total += exponential(*sink - from.most);
+  }
   each_vector(width, [&](int64_t i, int64_t m) { store_up_to(out + i, load(from.values + i) / from.total, m); });
 }
 
@@ -119,12 +124,12 @@ struct Scratch {
   float *scores, *run, *whole, *k, *v;
 };
 
-Scratch scratch_in(std::byte* at, const KvLayout& layout) {
+Scratch scratch_in(std::byte* at, const KvLayout& layout, uint32_t v_pitch) {
   Scratch s;
   s.scores = reinterpret_cast<float*>(at);
   s.run = s.scores + kMostQueries * kChunkTokens;
-  s.whole = s.run + kMostQueries * layout.v_pitch;
-  s.k = s.whole + kMostQueries * layout.v_pitch;
+  s.whole = s.run + kMostQueries * v_pitch;
+  s.k = s.whole + kMostQueries * v_pitch;
   s.v = s.k + layout.k_width * kBlockTokens;
   return s;
 }
@@ -135,7 +140,8 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
             Query* queries, int n_queries, int64_t first, int64_t last) {
   const KvLayout& layout = args.store.layout;
   const brim_group_layout& group = args.store.group;
-  const int64_t pitch = layout.v_pitch, d = layout.k_width;
+  const int64_t pitch = args.v_pitch, d = layout.k_width;
+  const bool latent = layout.v_width == 0;
   const int32_t* table = ints(frame, group.block_table) + sequence * group.max_blocks;
   const int64_t table_first = group.kv_first == 0 ? 0 : ints(frame, group.kv_first)[sequence];
   const auto region = [&](int64_t token) {
@@ -200,7 +206,9 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       const int n = gather(block);
       if (n == 0) continue;
       const std::byte* at = region(start + block);
-      if (block + kBlock < end) fetch_ahead(region(start + block + kBlock) + layout.v, layout.head_bytes - layout.v);
+      if (block + kBlock < end && !latent) {
+        fetch_ahead(region(start + block + kBlock) + layout.v, layout.head_bytes - layout.v);
+      }
       const Source v = source<Source>(at + layout.v, at + layout.v_scales);
       const auto bounds = [&](const Query& query) {
         return Visible{std::max<int64_t>(query.begin - block, 0), std::min(query.end - block, kBlock)};
@@ -223,7 +231,10 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
           });
         }
       };
-      if (!std::is_same_v<Source, SourceF32> && n > kShared) {
+      if (latent) {
+        values_of_k(source<Source>(at, at + layout.k_scales), args.v_width, pitch, scratch.v);
+        add(SourceF32{scratch.v});
+      } else if (!std::is_same_v<Source, SourceF32> && n > kShared) {
         Visible any{kBlock, 0};
         for (int i = 0; i < n; ++i) {
           any.first = std::min(any.first, bounds(*seeing[i]).first);
@@ -284,14 +295,14 @@ Tasks tasks_in(const AttentionArgs& args, const Frame& frame) {
 }
 
 float* partial_of(const AttentionArgs& args, uint64_t row, uint64_t head, uint64_t run) {
-  return args.partial + ((row * args.n_head + head) * kMostRuns + run) * (2 + args.store.layout.v_pitch);
+  return args.partial + ((row * args.n_head + head) * kMostRuns + run) * (2ull + args.v_pitch);
 }
 
 }  // namespace
 
-uint64_t attention_scratch(const KvLayout& layout) {
-  return sizeof(float) * (kMostQueries * (kChunkTokens + 2ull * layout.v_pitch) +
-                          kBlockTokens * (static_cast<uint64_t>(layout.k_width) + layout.v_pitch));
+uint64_t attention_scratch(const KvLayout& layout, uint32_t v_pitch) {
+  return sizeof(float) * (kMostQueries * (kChunkTokens + 2ull * v_pitch) +
+                          kBlockTokens * (static_cast<uint64_t>(layout.k_width) + v_pitch));
 }
 
 Work KvWriteArgs::plan(const Frame& frame) const {
@@ -312,7 +323,9 @@ void KvWriteArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32
                         static_cast<uint64_t>(head) * store.layout.head_bytes;
     const auto t = static_cast<uint32_t>(slot % kBlockTokens);
     write_k(store.layout, region, t, k.at<const float>(frame) + row * k.stride[0] + head * k.stride[1]);
-    write_v(store.layout, region, t, v.at<const float>(frame) + row * v.stride[0] + head * v.stride[1]);
+    if (store.layout.v_width != 0) {
+      write_v(store.layout, region, t, v.at<const float>(frame) + row * v.stride[0] + head * v.stride[1]);
+    }
   }
 }
 
@@ -327,7 +340,7 @@ Visible AttentionArgs::visible(const Frame& frame, uint64_t row) const {
 Work AttentionArgs::plan(const Frame& frame) const {
   const uint64_t tokens = frame.count[BRIM_SYM_N_TOKENS];
   const Tasks tasks = tasks_in(*this, frame);
-  const uint64_t widths = store.layout.k_width + store.layout.v_width;
+  const uint64_t widths = store.layout.k_width + v_width;
   const float cost =
       static_cast<float>(tokens * n_head * widths) * static_cast<float>(frame.count[BRIM_SYM_N_KV]) / 10.0f;
   return {static_cast<uint32_t>(tasks.tiles * store.layout.n_head * tasks.groups * std::max<uint64_t>(1, tasks.runs)),
@@ -346,8 +359,8 @@ void AttentionArgs::work(const Frame& frame, const Member& member, uint32_t chun
   const uint64_t kv_head = left / tasks.groups;
   const uint64_t head_begin = kv_head * per_kv + left % tasks.groups * tasks.heads;
   const uint64_t head_end = std::min(head_begin + tasks.heads, (kv_head + 1) * per_kv);
-  const Scratch scratch = scratch_in(member.scratch, store.layout);
-  const int64_t pitch = store.layout.v_pitch, width = store.layout.v_width;
+  const Scratch scratch = scratch_in(member.scratch, store.layout, v_pitch);
+  const int64_t pitch = v_pitch, width = v_width;
 
   const uint64_t row_end = std::min(tokens, (tile + 1) * tasks.rows);
   for (uint64_t row = tile * tasks.rows; row < row_end;) {
@@ -391,9 +404,10 @@ void AttentionArgs::work(const Frame& frame, const Member& member, uint32_t chun
     }
     attend_in(store.layout.dtype, *this, frame, static_cast<uint64_t>(s), kv_head, scratch, queries, n, first, last);
     for (int i = 0; i < n; ++i) {
-      const Query& query = queries[i];
+      Query& query = queries[i];
       if (tasks.runs == 0) {
-        finish(query.whole, width, out + (query.row * n_head + query.head) * width);
+        finish(query.whole, sinks == nullptr ? nullptr : sinks + query.head, pitch, width,
+               out + (query.row * n_head + query.head) * width);
         continue;
       }
       float* to = partial_of(*this, query.row, query.head, static_cast<uint64_t>(split));
@@ -408,14 +422,14 @@ Work AttentionJoinArgs::plan(const Frame& frame) const {
   const Tasks tasks = tasks_in(*of, frame);
   if (tasks.runs == 0) return {0, 0};
   const uint64_t rows = frame.count[BRIM_SYM_N_TOKENS] * of->n_head;
-  return share(rows, static_cast<float>(rows * tasks.runs * of->store.layout.v_pitch) * 0.3f, frame);
+  return share(rows, static_cast<float>(rows * tasks.runs * of->v_pitch) * 0.3f, frame);
 }
 
 void AttentionJoinArgs::work(const Frame& frame, const Member& member, uint32_t chunk, uint32_t chunks) const {
-  const int64_t pitch = of->store.layout.v_pitch, width = of->store.layout.v_width;
+  const int64_t pitch = of->v_pitch, width = of->v_width;
   const Span span = cut(frame.count[BRIM_SYM_N_TOKENS] * of->n_head, chunks, chunk);
   Running whole{};
-  whole.values = scratch_in(member.scratch, of->store.layout).whole;
+  whole.values = scratch_in(member.scratch, of->store.layout, of->v_pitch).whole;
   for (uint64_t u = span.begin; u < span.end; ++u) {
     const uint64_t row = u / of->n_head, head = u % of->n_head;
     const Visible seen = of->visible(frame, row);
@@ -426,7 +440,8 @@ void AttentionJoinArgs::work(const Frame& frame, const Member& member, uint32_t 
       float* from = partial_of(*of, row, head, static_cast<uint64_t>(run));
       join(whole, Running{from[0], from[1], from + 2}, pitch);
     }
-    finish(whole, width, of->out + u * static_cast<uint64_t>(width));
+    finish(whole, of->sinks == nullptr ? nullptr : of->sinks + head, pitch, width,
+           of->out + u * static_cast<uint64_t>(width));
   }
 }
 

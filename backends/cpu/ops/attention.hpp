@@ -4,8 +4,8 @@
 // of the sequence; a chunk's scores, their maximum, exponentials and sum are formed, and the weighted V rows added up
 // token by token; chunks join a running result in order (the online softmax of Milakov and Gimelshein,
 // arXiv:1805.02867). Runs of chunks, at most 33 of them and of a length that depends on the visible tokens alone, are
-// joined in order in the same way. So a decode step may give the runs of one row to different threads, and a prefill
-// may take rows together, and the bits are the same.
+// joined in order in the same way; a sink joins last. So a decode step may give the runs of one row to different
+// threads, and a prefill may take rows together, and the bits are the same.
 #pragma once
 
 #include <cmath>
@@ -31,7 +31,7 @@ struct KvStore {
 
 struct KvWriteArgs {
   KvStore store;
-  Tensor k, v;  // [T, heads_kv, width]
+  Tensor k, v;  // [T, heads_kv, width]; a latent state has no v
   Work plan(const Frame& frame) const;
   void work(const Frame& frame, const Member& member, uint32_t chunk, uint32_t chunks) const;
 };
@@ -43,9 +43,11 @@ struct Visible {
 
 struct AttentionArgs {
   KvStore store;
-  Tensor q;        // [T, heads, k_width]
-  float* out;      // [T, heads, v_width]
-  float* partial;  // [T, heads, kMostRuns, 2 + v_pitch]: maximum, sum, V of each run; null: rows are never split
+  Tensor q;            // [T, heads, k_width]
+  float* out;          // [T, heads, v_width]
+  float* partial;      // [T, heads, kMostRuns, 2 + v_pitch]: maximum, sum, V of each run; null: rows are never split
+  const float* sinks;  // [heads] or null
+  uint32_t v_width, v_pitch;  // the state's, or of V_FROM_K the values of K that are V, and that padded to 16
   uint32_t n_head;
   uint32_t window;  // 0: none
   bool causal;
@@ -66,7 +68,7 @@ struct AttentionJoinArgs {
 };
 
 // Scratch bytes that a member needs for attention over this layout.
-uint64_t attention_scratch(const KvLayout& layout);
+uint64_t attention_scratch(const KvLayout& layout, uint32_t v_pitch);
 
 namespace reference {
 

@@ -124,6 +124,20 @@ inline void expand_v(const Source& v, int64_t begin, int64_t end, int64_t pitch,
   }
 }
 
+// V of a latent state's block: the first `width` values of each row of K [d][32], as [32][pitch]; what pads is zero.
+template <class Source>
+inline void values_of_k(const Source& k, int64_t width, int64_t pitch, float* out) {
+  for (int64_t j = 0; j < width; ++j) {
+    for (int64_t t = 0; t < kBlockTokens; t += kWidth) {
+      Vec value = k.codes(j * kBlockTokens + t);
+      if constexpr (kScaled<Source>) value = value * load_half(k.scales + j / kScaleRun * kBlockTokens + t);
+      for (int l = 0; l < kWidth; ++l) out[(t + l) * pitch + j] = value[l];
+    }
+  }
+  for (int64_t t = 0; t < kBlockTokens; ++t)
+    std::memset(out + t * pitch + width, 0, static_cast<size_t>(pitch - width) * 4);
+}
+
 // Calls f<N>(first) over `count` queries, kShared at a time while they last.
 template <class F>
 inline void each_shared(int count, F&& f) {

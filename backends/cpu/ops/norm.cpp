@@ -10,25 +10,43 @@ Work plan_rows(const Tensor& x, const Frame& frame, float cost_per_element) {
   return share(rows, static_cast<float>(rows * inner_size(x, frame)) * cost_per_element, frame);
 }
 
-void rms_norm(const float* x, const float* weight, float eps, float weight_offset, int64_t n, float* out) {
+// Of f(v) over all elements v; f(0) is 0.
+template <class F>
+float sum_of(const float* x, int64_t n, F&& f) {
   constexpr int kSums = 4;  // hides the latency of the addition
-  Vec squares[kSums] = {};
+  Vec sums[kSums] = {};
   int64_t i = 0;
   for (; i + kSums * kWidth <= n; i += kSums * kWidth) {
     for (int j = 0; j < kSums; ++j) {
-      const Vec v = load(x + i + j * kWidth);
-      squares[j] = fma(v, v, squares[j]);
+      sums[j] = f(load(x + i + j * kWidth), sums[j]);
     }
   }
-  each_vector(n - i, [&](int64_t at, int64_t m) {
-    const Vec v = load_up_to(x + i + at, m);
-    squares[0] = fma(v, v, squares[0]);
-  });
-  const float total = sum((squares[0] + squares[1]) + (squares[2] + squares[3]));
-  const float scale = 1.0f / __builtin_sqrtf(total / static_cast<float>(n) + eps);
+  each_vector(n - i, [&](int64_t at, int64_t m) { sums[0] = f(load_up_to(x + i + at, m), sums[0]); });
+  return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+void rms_norm(const float* x, const float* weight, float divisor, float eps, float weight_offset, int64_t n,
+              float* out) {
+  const float total = sum_of(x, n, [](Vec v, Vec sums) { return fma(v, v, sums); });
+  const float scale = 1.0f / __builtin_sqrtf(total / divisor + eps);
   each_vector(n, [&](int64_t at, int64_t m) {
     Vec v = load_up_to(x + at, m) * scale;
     if (weight != nullptr) v = v * (load_up_to(weight + at, m) + weight_offset);
+    store_up_to(out + at, v, m);
+  });
+}
+
+// The deviations are written to `out` first: the sum of their squares loses nothing to a large mean.
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, float weight_offset, int64_t n,
+                float* out) {
+  const float mean = sum_of(x, n, [](Vec v, Vec sums) { return sums + v; }) / static_cast<float>(n);
+  each_vector(n, [&](int64_t at, int64_t m) { store_up_to(out + at, load_up_to(x + at, m) - mean, m); });
+  const float total = sum_of(out, n, [](Vec v, Vec sums) { return fma(v, v, sums); });
+  const float scale = 1.0f / __builtin_sqrtf(total / static_cast<float>(n) + eps);
+  each_vector(n, [&](int64_t at, int64_t m) {
+    Vec v = load_up_to(out + at, m) * scale;
+    if (weight != nullptr) v = v * (load_up_to(weight + at, m) + weight_offset);
+    if (bias != nullptr) v = v + load_up_to(bias + at, m);
     store_up_to(out + at, v, m);
   });
 }
@@ -61,9 +79,22 @@ void RmsNormArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32
   const RowMap x_rows(x, frame), out_rows(out, frame);
   const auto n = static_cast<int64_t>(inner_size(x, frame));
   const Span span = cut(x_rows.rows(), chunks, chunk);
+  const float divisor = l2 ? 1.0f : static_cast<float>(n);
   for (uint64_t r = span.begin; r < span.end; ++r) {
-    rms_norm(x.at<const float>(frame) + x_rows.offset(r), weight.at<const float>(frame), eps, weight_offset, n,
+    rms_norm(x.at<const float>(frame) + x_rows.offset(r), weight.at<const float>(frame), divisor, eps, weight_offset, n,
              out.at<float>(frame) + out_rows.offset(r));
+  }
+}
+
+Work LayerNormArgs::plan(const Frame& frame) const { return plan_rows(x, frame, 6.0f / kWidth); }
+
+void LayerNormArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_t chunks) const {
+  const RowMap x_rows(x, frame), out_rows(out, frame);
+  const auto n = static_cast<int64_t>(inner_size(x, frame));
+  const Span span = cut(x_rows.rows(), chunks, chunk);
+  for (uint64_t r = span.begin; r < span.end; ++r) {
+    layer_norm(x.at<const float>(frame) + x_rows.offset(r), weight.at<const float>(frame), bias.at<const float>(frame),
+               eps, weight_offset, n, out.at<float>(frame) + out_rows.offset(r));
   }
 }
 

@@ -1,5 +1,6 @@
-// RMS_NORM and SOFTMAX: reductions over the innermost dimension, one row at a time in one fixed order: lane i of an
-// accumulator vector sums the elements whose index is i modulo the lanes, then lanes are folded in halves.
+// RMS_NORM, L2_NORM, LAYER_NORM and SOFTMAX: reductions over the innermost dimension, one row at a time in one fixed
+// order: lane i of an accumulator vector sums the elements whose index is i modulo the lanes, then lanes are folded in
+// halves.
 #pragma once
 
 #include <cmath>
@@ -13,6 +14,15 @@ namespace brim_cpu {
 struct RmsNormArgs {
   Tensor x, out;
   Tensor weight;  // data null where there is none
+  float eps, weight_offset;
+  bool l2;  // the sum of squares in place of their mean
+  Work plan(const Frame& frame) const;
+  void work(const Frame& frame, const Member& member, uint32_t chunk, uint32_t chunks) const;
+};
+
+struct LayerNormArgs {
+  Tensor x, out;
+  Tensor weight, bias;  // data null where there is none
   float eps, weight_offset;
   Work plan(const Frame& frame) const;
   void work(const Frame& frame, const Member& member, uint32_t chunk, uint32_t chunks) const;

@@ -87,6 +87,28 @@ void MatmulArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_
   }
 }
 
+Work HeadsArgs::plan(const Frame& frame) const {
+  const uint64_t tokens = size_in(out.dim[0], frame);
+  if (tokens == 0 || n == 0) return {0, 0};
+  const Tiling t = tile(n, row_bytes, tokens, stride * heads, frame.team);
+  return {static_cast<uint32_t>(t.row_tiles * t.token_tiles * heads), cost_of(n * heads, row_bytes, k, tokens)};
+}
+
+void HeadsArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_t) const {
+  const uint64_t tokens = size_in(out.dim[0], frame);
+  const Tiling t = tile(n, row_bytes, tokens, stride * heads, frame.team);
+  const uint64_t tiles = t.row_tiles * t.token_tiles, head = chunk / tiles, at = chunk % tiles;
+  const uint64_t row_begin = at / t.token_tiles * t.rows, row_end = std::min(n, row_begin + t.rows);
+  const uint64_t token_begin = at % t.token_tiles * t.tokens, token_end = std::min(tokens, token_begin + t.tokens);
+  const Piece* piece = piece_of(pieces, n_pieces, head);
+  if (piece == nullptr) return;
+  kernel->multiply(piece->data + (head - piece->first_row) * n * row_bytes, row_bytes, static_cast<int64_t>(row_begin),
+                   static_cast<int64_t>(row_end), prepared + (token_begin * heads + head) * stride, stride * heads,
+                   static_cast<int64_t>(token_end - token_begin),
+                   out.at<float>(frame) + (token_begin * heads + head) * n, static_cast<int64_t>(heads * n),
+                   static_cast<int64_t>(k));
+}
+
 namespace {
 
 uint64_t pairs_in(const Grouping& grouping, const Frame& frame) {

@@ -73,6 +73,20 @@ struct GroupedArgs {
   void work(const Frame& frame, const Member& member, uint32_t chunk, uint32_t chunks) const;
 };
 
+// MATMUL with HEADS: head h of every row meets the matrix of head h.
+struct HeadsArgs {
+  const MatmulKernel* kernel;
+  const Piece* pieces;  // by heads
+  uint32_t n_pieces;
+  uint64_t row_bytes;
+  const std::byte* prepared;  // row t * heads + h
+  uint64_t stride;            // from prepared row to row
+  uint64_t heads, n, k;
+  Tensor out;  // [m, heads, n]
+  Work plan(const Frame& frame) const;
+  void work(const Frame& frame, const Member& member, uint32_t chunk, uint32_t chunks) const;
+};
+
 // BATCHED: w f32 [B.., n, k] and x f32 [B.., m, k], any outer strides, a batch dimension of w being 1 (stride 0) or
 // equal.
 struct BatchedArgs {

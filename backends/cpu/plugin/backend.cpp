@@ -7,6 +7,7 @@
 #include "program/program.hpp"
 #include "state/canonical.hpp"
 #include "state/kv.hpp"
+#include "state/slots.hpp"
 
 namespace brim_cpu {
 namespace {
@@ -121,7 +122,10 @@ brim_status BRIM_CALL support(brim_device*, const brim_graph* graph, uint32_t no
 
 brim_status BRIM_CALL state_layout(brim_device*, const brim_state_desc* state, uint32_t dtype, brim_state_layout* out,
                                    brim_error* error) {
-  return guard(error, [&] { fill_state_layout(kv_layout(*state, dtype), out); });
+  return guard(error, [&] {
+    if (has_slots(*state)) return fill_state_layout(slot_layout(*state, dtype), out);
+    fill_state_layout(kv_layout(*state, dtype), out);
+  });
 }
 
 brim_status BRIM_CALL program_measure(brim_device* device, const brim_program_info* info, brim_program_cost* out,
@@ -152,6 +156,7 @@ brim_status BRIM_CALL state_export(brim_queue* queue, const brim_state_desc* sta
                                    brim_error* error) {
   return guard(error, [&] {
     drain(queue);
+    if (has_slots(*state)) return export_slot(*state, *storage, blocks[0], out);
     export_state(*state, *storage, blocks, first, n, canonical, out);
   });
 }
@@ -161,6 +166,7 @@ brim_status BRIM_CALL state_import(brim_queue* queue, const brim_state_desc* sta
                                    const void* in, brim_error* error) {
   return guard(error, [&] {
     drain(queue);
+    if (has_slots(*state)) return import_slot(*state, *storage, blocks[0], in);
     import_state(*state, *storage, blocks, first, n, canonical, in);
   });
 }

@@ -14,6 +14,7 @@ const brim_op_caps kCaps[kCapsCount] = {
     {BRIM_OP_PERMUTE, 1, 0},
     {BRIM_OP_BROADCAST, 1, 0},
     {BRIM_OP_COPY, 1, 0},
+    {BRIM_OP_CONCAT, 1, 0},
     {BRIM_OP_GATHER_ROWS, 1, 0},
     {BRIM_OP_SCATTER_ROWS, 1, 0},
     {BRIM_OP_UNARY, 1, 0},
@@ -22,13 +23,21 @@ const brim_op_caps kCaps[kCapsCount] = {
     {BRIM_OP_GLU, 1, 0},
     {BRIM_OP_SOFTMAX, 1, 0},
     {BRIM_OP_RMS_NORM, 1, 0},
+    {BRIM_OP_LAYER_NORM, 1, 0},
+    {BRIM_OP_L2_NORM, 1, 0},
     {BRIM_OP_ARGMAX, 1, 0},
     {BRIM_OP_TOPK, 1, 0},
-    {BRIM_OP_MATMUL, 1, BRIM_MATMUL_BIAS | BRIM_MATMUL_BATCHED},
+    {BRIM_OP_MATMUL, 1, BRIM_MATMUL_BIAS | BRIM_MATMUL_BATCHED | BRIM_MATMUL_HEADS},
     {BRIM_OP_GROUPED_MATMUL, 1, BRIM_GROUPED_MATMUL_BIAS},
+    {BRIM_OP_MOE_ROUTE, 1, BRIM_MOE_ROUTE_BIAS | BRIM_MOE_ROUTE_GROUPS},
+    {BRIM_OP_MOE_COMBINE, 1, 0},
     {BRIM_OP_ROPE, 1, BRIM_ROPE_YARN | BRIM_ROPE_FACTORS},
     {BRIM_OP_KV_WRITE, 1, 0},
-    {BRIM_OP_ATTENTION, 1, BRIM_ATTENTION_CAUSAL | BRIM_ATTENTION_SLIDING_WINDOW | BRIM_ATTENTION_SOFTCAP},
+    {BRIM_OP_ATTENTION, 1,
+     BRIM_ATTENTION_CAUSAL | BRIM_ATTENTION_SLIDING_WINDOW | BRIM_ATTENTION_SOFTCAP | BRIM_ATTENTION_SINKS |
+         BRIM_ATTENTION_V_FROM_K},
+    {BRIM_OP_CAUSAL_CONV1D, 1, BRIM_CONV1D_BIAS},
+    {BRIM_OP_LINEAR_ATTENTION, 1, BRIM_LINEAR_DECAY | BRIM_LINEAR_DELTA | BRIM_LINEAR_HEADS_MODULO},
 };
 namespace {
 
@@ -131,6 +140,27 @@ void judge_copy(Trial& trial, const brim_node& node) {
               "COPY of a block format needs rows of whole blocks");
 }
 
+void judge_concat(Trial& trial, const brim_node& node) {
+  const uint32_t axis = attr_of<brim_concat_attr>(node).axis;
+  if (!trial.input(0, BRIM_DTYPE_NONE, 0, false) || !trial.input(1, BRIM_DTYPE_NONE, 0, false) ||
+      !trial.output(0, trial.in(0)->dtype, trial.in(0)->rank)) {
+    return;
+  }
+  const brim_value_desc &a = *trial.in(0), &b = *trial.in(1);
+  trial.holds(a.dtype == b.dtype && brim_dtype_block_elements(a.dtype) == 1 && knows_copy(a.dtype, a.dtype),
+              "CONCAT takes two values of one dtype without blocks");
+  if (!trial.holds(axis < a.rank && b.rank == a.rank && is_constant(a.dim[axis]) && is_constant(b.dim[axis]),
+                   "CONCAT: the axis has no constant size")) {
+    return;
+  }
+  brim_value_desc expected = a;
+  expected.dim[axis].k += b.dim[axis].k;
+  trial.like(expected, *trial.out(0));
+  expected = a;
+  expected.dim[axis] = b.dim[axis];
+  trial.like(expected, b);
+}
+
 void judge_gather(Trial& trial) {
   if (!trial.input(0, BRIM_DTYPE_NONE, 2) || !trial.input(1, BRIM_DTYPE_I32, 1, false) ||
       !trial.output(0, BRIM_DTYPE_F32, 2)) {
@@ -204,7 +234,14 @@ void judge_norm(Trial& trial) {
   if (trial.in(1) == nullptr || !trial.input(1, BRIM_DTYPE_F32, 1) || trial.out(0) == nullptr) return;
   const brim_value_desc& out = *trial.out(0);
   trial.holds(out.rank >= 1 && same(trial.in(1)->dim[0], out.dim[out.rank - 1]),
-              "RMS_NORM: the weight's width does not fit");
+              "the norm's weight does not fit its rows");
+}
+
+void judge_layer_norm(Trial& trial) {
+  judge_norm(trial);
+  if (trial.in(2) == nullptr || !trial.input(2, BRIM_DTYPE_F32, 1) || trial.out(0) == nullptr) return;
+  trial.holds(same(trial.in(2)->dim[0], trial.out(0)->dim[trial.out(0)->rank - 1]),
+              "LAYER_NORM: the bias does not fit");
 }
 
 void judge_softmax(Trial& trial) {
@@ -256,7 +293,23 @@ void judge_weight(Trial& trial, const brim_value_desc& w, uint32_t numerics) {
   trial.holds(is_constant(k) && is_constant(n), "the weight's shape is not constant");
 }
 
+void judge_heads(Trial& trial, const brim_node& node, uint32_t numerics) {
+  trial.holds((node.must & (BRIM_MATMUL_BIAS | BRIM_MATMUL_BATCHED)) == 0 && trial.in(2) == nullptr,
+              "a MATMUL by heads has no bias and no batch");
+  if (!trial.input(0, BRIM_DTYPE_NONE, 3) || !trial.input(1, BRIM_DTYPE_F32, 3) ||
+      !trial.output(0, BRIM_DTYPE_F32, 3)) {
+    return;
+  }
+  const brim_value_desc &w = *trial.in(0), &x = *trial.in(1), &out = *trial.out(0);
+  judge_weight(trial, w, numerics);
+  trial.holds(w.kind != BRIM_VALUE_VIEW, "the heads' matrices cannot be a view");
+  trial.holds(is_constant(w.dim[0]) && same(w.dim[0], x.dim[1]) && same(w.dim[2], x.dim[2]) &&
+                  same(out.dim[0], x.dim[0]) && same(out.dim[1], x.dim[1]) && same(out.dim[2], w.dim[1]),
+              "MATMUL by heads: shapes do not fit");
+}
+
 void judge_matmul(Trial& trial, const brim_node& node, uint32_t numerics) {
+  if ((node.must & BRIM_MATMUL_HEADS) != 0) return judge_heads(trial, node, numerics);
   if ((node.must & BRIM_MATMUL_BATCHED) != 0) return judge_batched(trial, node);
   if (!trial.input(0, BRIM_DTYPE_NONE, 2) || !trial.input(1, BRIM_DTYPE_F32, 0) ||
       !trial.output(0, BRIM_DTYPE_F32, 0)) {
@@ -298,6 +351,46 @@ void judge_grouped(Trial& trial, const brim_node& node, uint32_t numerics) {
               "GROUPED_MATMUL: the bias is missing");
 }
 
+void judge_route(Trial& trial, const brim_node& node) {
+  const auto attr = attr_of<brim_moe_route_attr>(node);
+  if (!trial.input(0, BRIM_DTYPE_F32, 2) || !trial.output(0, BRIM_DTYPE_F32, 2) ||
+      !trial.output(1, BRIM_DTYPE_I32, 2)) {
+    return;
+  }
+  const brim_value_desc &logits = *trial.in(0), &weight = *trial.out(0);
+  const uint32_t experts = logits.dim[1].k;
+  const bool groups = (node.must & BRIM_MOE_ROUTE_GROUPS) != 0;
+  trial.holds(attr.gate >= BRIM_MOE_GATE_SOFTMAX && attr.gate <= BRIM_MOE_GATE_SOFTMAX_CHOSEN,
+              "unknown MOE_ROUTE gate");
+  trial.holds(attr.normalise <= 1, "MOE_ROUTE: normalise is 0 or 1");
+  if (!trial.holds(is_constant(logits.dim[1]) && experts > 0, "MOE_ROUTE: the number of experts must be constant") ||
+      !trial.holds(!groups || (attr.n_group > 0 && experts % attr.n_group == 0 && attr.n_group_used > 0 &&
+                               attr.n_group_used <= attr.n_group),
+                   "MOE_ROUTE: the groups do not fit")) {
+    return;
+  }
+  const uint32_t choice = groups ? experts / attr.n_group * attr.n_group_used : experts;
+  trial.holds(attr.k >= 1 && attr.k <= choice, "MOE_ROUTE: k must be from 1 to the number of experts to choose from");
+  trial.like(weight, *trial.out(1));
+  trial.holds(same(weight.dim[0], logits.dim[0]) && is_constant(weight.dim[1]) && weight.dim[1].k == attr.k,
+              "MOE_ROUTE: shapes do not fit");
+  trial.holds((trial.in(1) != nullptr) == ((node.must & BRIM_MOE_ROUTE_BIAS) != 0),
+              "MOE_ROUTE: bias and BIAS disagree");
+  if (trial.in(1) != nullptr && trial.input(1, BRIM_DTYPE_F32, 1)) {
+    trial.holds(same(trial.in(1)->dim[0], logits.dim[1]), "MOE_ROUTE: the bias does not fit");
+  }
+}
+
+void judge_combine(Trial& trial) {
+  if (!trial.input(0, BRIM_DTYPE_F32, 3) || !trial.input(1, BRIM_DTYPE_F32, 2) || !trial.output(0, BRIM_DTYPE_F32, 2)) {
+    return;
+  }
+  const brim_value_desc &x = *trial.in(0), &weight = *trial.in(1), &out = *trial.out(0);
+  trial.holds(is_constant(x.dim[1]) && x.dim[1].k > 0 && same(weight.dim[0], x.dim[0]) &&
+                  same(weight.dim[1], x.dim[1]) && same(out.dim[0], x.dim[0]) && same(out.dim[1], x.dim[2]),
+              "MOE_COMBINE: shapes do not fit");
+}
+
 void judge_rope(Trial& trial, const brim_node& node) {
   const auto attr = attr_of<brim_rope_attr>(node);
   if (!trial.input(0, BRIM_DTYPE_F32, 3) || !trial.input(1, BRIM_DTYPE_I32, 2, false) ||
@@ -319,12 +412,15 @@ void judge_rope(Trial& trial, const brim_node& node) {
   trial.in_place(0);
 }
 
+bool is_step(brim_dim dim) { return dim.sym == BRIM_SYM_N_TOKENS && dim.k == 1; }
+
 void judge_kv_write(Trial& trial) {
-  if (!trial.state(0) || !trial.input(1, BRIM_DTYPE_F32, 3) || !trial.input(2, BRIM_DTYPE_F32, 3)) return;
-  const brim_value_desc &k = *trial.in(1), &v = *trial.in(2);
-  trial.holds(
-      k.dim[0].sym == BRIM_SYM_N_TOKENS && k.dim[0].k == 1 && same(v.dim[0], k.dim[0]) && same(v.dim[1], k.dim[1]),
-      "KV_WRITE: K and V must have the step's tokens and equal heads");
+  if (!trial.state(0) || !trial.input(1, BRIM_DTYPE_F32, 3)) return;
+  const brim_value_desc& k = *trial.in(1);
+  trial.holds(is_step(k.dim[0]), "KV_WRITE: K must have the step's tokens");
+  if (trial.in(2) == nullptr || !trial.input(2, BRIM_DTYPE_F32, 3)) return;  // a latent state has no V
+  const brim_value_desc& v = *trial.in(2);
+  trial.holds(same(v.dim[0], k.dim[0]) && same(v.dim[1], k.dim[1]), "KV_WRITE: K and V must have equal rows and heads");
 }
 
 void judge_attention(Trial& trial, const brim_node& node) {
@@ -342,6 +438,56 @@ void judge_attention(Trial& trial, const brim_node& node) {
               "a sliding window is offered with CAUSAL only, and needs a size");
   trial.holds((node.must & BRIM_ATTENTION_SOFTCAP) == 0 || attr.softcap > 0,
               "ATTENTION: the soft cap must be positive");
+  trial.holds((trial.in(2) != nullptr) == ((node.must & BRIM_ATTENTION_SINKS) != 0),
+              "ATTENTION: sinks and SINKS disagree");
+  if (trial.in(2) != nullptr && trial.input(2, BRIM_DTYPE_F32, 1)) {
+    trial.holds(is_constant(trial.in(2)->dim[0]) && trial.in(2)->dim[0].k == attr.n_head,
+                "ATTENTION: the sinks do not fit the heads");
+  }
+  if ((node.must & BRIM_ATTENTION_V_FROM_K) != 0) {
+    trial.holds(is_constant(q.dim[2]) && is_constant(out.dim[2]) && attr.v_width > 0 && attr.v_width <= q.dim[2].k &&
+                    out.dim[2].k == attr.v_width,
+                "ATTENTION: V does not fit K");
+  }
+}
+
+void judge_conv(Trial& trial, const brim_node& node) {
+  const uint32_t activation = attr_of<brim_conv1d_attr>(node).activation;
+  trial.holds(activation == 0 || activation == BRIM_UNARY_SILU, "unknown CAUSAL_CONV1D activation");
+  if (!trial.input(0, BRIM_DTYPE_F32, 2) || !trial.state(1) || !trial.input(2, BRIM_DTYPE_F32, 2) ||
+      !trial.output(0, BRIM_DTYPE_F32, 2)) {
+    return;
+  }
+  const brim_value_desc &x = *trial.in(0), &weight = *trial.in(2);
+  trial.like(x, *trial.out(0));
+  trial.holds(is_step(x.dim[0]) && is_constant(x.dim[1]) && same(weight.dim[0], x.dim[1]) &&
+                  is_constant(weight.dim[1]) && weight.dim[1].k > 0,
+              "CAUSAL_CONV1D: shapes do not fit");
+  trial.holds((trial.in(3) != nullptr) == ((node.must & BRIM_CONV1D_BIAS) != 0),
+              "CAUSAL_CONV1D: bias and BIAS disagree");
+  if (trial.in(3) != nullptr && trial.input(3, BRIM_DTYPE_F32, 1)) {
+    trial.holds(same(trial.in(3)->dim[0], x.dim[1]), "CAUSAL_CONV1D: the bias does not fit");
+  }
+}
+
+void judge_linear_attention(Trial& trial, const brim_node& node) {
+  for (uint32_t i = 0; i < 3; ++i) {
+    if (!trial.input(i, BRIM_DTYPE_F32, 3)) return;
+  }
+  if (!trial.state(5) || !trial.output(0, BRIM_DTYPE_F32, 3)) return;
+  const brim_value_desc &q = *trial.in(0), &k = *trial.in(1), &v = *trial.in(2);
+  trial.like(q, k);
+  trial.like(v, *trial.out(0));
+  trial.holds(is_step(q.dim[0]) && is_step(v.dim[0]) && is_constant(q.dim[1]) && is_constant(q.dim[2]) &&
+                  is_constant(v.dim[1]) && is_constant(v.dim[2]) && q.dim[1].k > 0 && v.dim[1].k % q.dim[1].k == 0,
+              "LINEAR_ATTENTION: shapes do not fit");
+  for (uint32_t i = 3; i < 5; ++i) {
+    const uint64_t bit = i == 3 ? BRIM_LINEAR_DECAY : BRIM_LINEAR_DELTA;
+    trial.holds((trial.in(i) != nullptr) == ((node.must & bit) != 0), "LINEAR_ATTENTION: inputs and features disagree");
+    if (trial.in(i) == nullptr || !trial.input(i, BRIM_DTYPE_F32, 2)) continue;
+    trial.holds(same(trial.in(i)->dim[0], v.dim[0]) && same(trial.in(i)->dim[1], v.dim[1]),
+                "LINEAR_ATTENTION: decay or beta does not fit the value heads");
+  }
 }
 
 }  // namespace
@@ -361,6 +507,9 @@ Verdict judge(const brim_graph& graph, const brim_node& node, uint32_t numerics)
   switch (node.op) {
     case BRIM_OP_COPY:
       judge_copy(trial, node);
+      break;
+    case BRIM_OP_CONCAT:
+      judge_concat(trial, node);
       break;
     case BRIM_OP_GATHER_ROWS:
       judge_gather(trial);
@@ -389,6 +538,12 @@ Verdict judge(const brim_graph& graph, const brim_node& node, uint32_t numerics)
     case BRIM_OP_RMS_NORM:
       judge_norm(trial);
       break;
+    case BRIM_OP_LAYER_NORM:
+      judge_layer_norm(trial);
+      break;
+    case BRIM_OP_L2_NORM:
+      judge_elementwise(trial);
+      break;
     case BRIM_OP_ARGMAX:
       judge_argmax(trial);
       break;
@@ -401,14 +556,26 @@ Verdict judge(const brim_graph& graph, const brim_node& node, uint32_t numerics)
     case BRIM_OP_GROUPED_MATMUL:
       judge_grouped(trial, node, numerics);
       break;
+    case BRIM_OP_MOE_ROUTE:
+      judge_route(trial, node);
+      break;
+    case BRIM_OP_MOE_COMBINE:
+      judge_combine(trial);
+      break;
     case BRIM_OP_ROPE:
       judge_rope(trial, node);
       break;
     case BRIM_OP_KV_WRITE:
       judge_kv_write(trial);
       break;
-    default:
+    case BRIM_OP_ATTENTION:
       judge_attention(trial, node);
+      break;
+    case BRIM_OP_CAUSAL_CONV1D:
+      judge_conv(trial, node);
+      break;
+    default:
+      judge_linear_attention(trial, node);
       break;
   }
   return trial.verdict();

@@ -9,7 +9,7 @@
 
 namespace brim_cpu {
 
-inline constexpr uint32_t kCapsCount = 20;
+inline constexpr uint32_t kCapsCount = 27;
 extern const brim_op_caps kCaps[kCapsCount];
 
 struct Verdict {

@@ -8,14 +8,17 @@
 #include "matmul/matmul.hpp"
 #include "ops/binary.hpp"
 #include "ops/copy.hpp"
+#include "ops/moe.hpp"
 #include "ops/norm.hpp"
 #include "ops/product.hpp"
+#include "ops/recurrent.hpp"
 #include "ops/rope.hpp"
 #include "ops/select.hpp"
 #include "program/check.hpp"
 #include "program/program.hpp"
 #include "program/values.hpp"
 #include "program/workspace.hpp"
+#include "state/slots.hpp"
 
 namespace brim_cpu {
 namespace {
@@ -180,6 +183,26 @@ class Compiler {
     emit(args, touches);
   }
 
+  void lower_heads(const brim_node& node) {
+    const MatmulKernel& kernel = *kernel_of(node);
+    uint64_t bytes = 0;
+    HeadsArgs args{};
+    args.kernel = &kernel;
+    args.prepared = prepared(node, kernel, &args.stride, &bytes);
+    args.pieces = values_.pieces(node.in[0], arena_, &args.n_pieces);
+    args.row_bytes = values_.row_bytes(node.in[0]);
+    const brim_value_desc& w = values_.desc(node.in[0]);
+    args.heads = w.dim[0].k;
+    args.n = w.dim[1].k;
+    args.k = w.dim[2].k;
+    args.out = out(node);
+    Touches touches{};
+    if (w.kind != BRIM_VALUE_WEIGHT && args.n_pieces == 1) values_.add_reads(touches, node.in[0]);
+    touches.add_read(range(args.prepared, bytes));
+    values_.add_write(touches, node.out[0]);
+    emit(args, touches);
+  }
+
   void lower_batched(const brim_node& node) {
     BatchedArgs args{in(node, 0), in(node, 1), out(node)};
     for (uint32_t i = 0; i + 2 < args.w.rank; ++i) {
@@ -304,13 +327,14 @@ class Compiler {
 
   // ---- states ----
 
-  KvStore store_of(brim_value value, Range* blocks) {
+  // The storage of the state behind a value, and its description.
+  const brim_program_state& storage_of(brim_value value, const brim_state_desc** desc) const {
     uint32_t index = values_.desc(value).role;
     if (index >= info_.n_state_descs) {
       fail(BRIM_INVALID_ARGUMENT, "value %u names state %u; there are %u", value, index, info_.n_state_descs);
     }
     const brim_program_state* found = nullptr;
-    const auto* desc = BRIM_ELEM(brim_state_desc, info_.state_descs, info_.state_desc_stride, index);
+    *desc = BRIM_ELEM(brim_state_desc, info_.state_descs, info_.state_desc_stride, index);
     // A state that shares another's storage may be given under either number.
     while (found == nullptr) {
       for (uint32_t i = 0; i < info_.n_states; ++i) {
@@ -324,6 +348,27 @@ class Compiler {
       }
       index = at->shares_with - 1;
     }
+    return *found;
+  }
+
+  void check_layout(const brim_program_state& state, const brim_state_layout& layout) const {
+    if (state.layout_id != layout.layout_id) {
+      fail(BRIM_INVALID_ARGUMENT, "state %u is stored in layout %llu; this backend's is %llu", state.state,
+           static_cast<unsigned long long>(state.layout_id), static_cast<unsigned long long>(layout.layout_id));
+    }
+  }
+
+  // Where the state's bytes lie; of a program that is only measured, an offset from nowhere.
+  std::byte* bytes_of(const brim_program_state& state, uint64_t bytes) const {
+    if (!live_) return reinterpret_cast<std::byte*>(state.offset);
+    if (state.buffer->read_only) fail(BRIM_INVALID_ARGUMENT, "state %u lies in a read-only buffer", state.state);
+    return range_of(state.buffer, state.offset, bytes, "a state's blocks");
+  }
+
+  KvStore store_of(brim_value value, Range* blocks) {
+    const brim_state_desc* desc = nullptr;
+    const brim_program_state* found = &storage_of(value, &desc);
+    const uint32_t index = found->state;
     if (found->group >= info_.step->n_groups) {
       fail(BRIM_INVALID_ARGUMENT, "state %u is of KV group %u; the step block has %u groups", index, found->group,
            info_.step->n_groups);
@@ -333,22 +378,48 @@ class Compiler {
     brim_state_layout layout{};
     layout.struct_size = sizeof layout;
     fill_state_layout(store.layout, &layout);
-    if (found->layout_id != layout.layout_id) {
-      fail(BRIM_INVALID_ARGUMENT, "state %u is stored in layout %llu; this backend's is %llu", index,
-           static_cast<unsigned long long>(found->layout_id), static_cast<unsigned long long>(layout.layout_id));
-    }
+    check_layout(*found, layout);
     store.n_blocks = found->n_blocks;
     const auto* group = BRIM_ELEM(brim_group_layout, info_.step->groups, info_.step->group_stride, found->group);
     store.group = *group;
     check_group(store.group);
     const uint64_t bytes = kv_bytes(store.layout, store.n_blocks);
-    store.blocks = reinterpret_cast<std::byte*>(found->offset);
-    if (live_) {
-      store.blocks = range_of(found->buffer, found->offset, bytes, "a state's blocks");
-      if (found->buffer->read_only) fail(BRIM_INVALID_ARGUMENT, "state %u lies in a read-only buffer", index);
-    }
+    store.blocks = bytes_of(*found, bytes);
     *blocks = range(store.blocks, bytes);
     return store;
+  }
+
+  // The slots of a conv or recurrent state of so many values per sequence.
+  SlotStore slots_of(brim_value value, uint64_t elements, Range* slots) {
+    const brim_state_desc* desc = nullptr;
+    const brim_program_state& found = storage_of(value, &desc);
+    if (!has_slots(*desc) || desc->elements != elements) {
+      fail(BRIM_INVALID_ARGUMENT, "state %u is of kind %u with %llu values; the op steps %llu", found.state, desc->kind,
+           static_cast<unsigned long long>(desc->elements), static_cast<unsigned long long>(elements));
+    }
+    const SlotLayout layout = slot_layout(*desc, found.dtype);
+    brim_state_layout filled{};
+    filled.struct_size = sizeof filled;
+    fill_state_layout(layout, &filled);
+    check_layout(found, filled);
+    SlotStore store{};
+    store.slot_bytes = layout.bytes;
+    store.n_slots = found.n_blocks;
+    store.slots = bytes_of(found, layout.bytes * found.n_blocks);
+    store.state_read = info_.step->state_read;
+    store.state_write = info_.step->state_write;
+    store.q_begin = info_.step->q_begin;
+    const uint64_t seqs = info_.bucket->n_seqs;
+    check_array(store.state_read, seqs, "state_read");
+    check_array(store.state_write, seqs, "state_write");
+    check_array(store.q_begin, seqs + 1, "q_begin");
+    program_.n_slots = program_.n_slots == 0 ? store.n_slots : std::min(program_.n_slots, store.n_slots);
+    *slots = range(store.slots, layout.bytes * found.n_blocks);
+    return store;
+  }
+
+  void keep_scratch(uint64_t bytes) {
+    program_.scratch_bytes = std::max(program_.scratch_bytes, (bytes + 63) / 64 * 64);
   }
 
   void check_array(uint64_t offset, uint64_t count, const char* name) const {
@@ -403,9 +474,14 @@ class Compiler {
     KvWriteArgs args{};
     args.store = store_of(node.in[0], &blocks);
     args.k = in(node, 1);
-    args.v = in(node, 2);
     check_heads(args.store.layout, values_.desc(node.in[1]), args.store.layout.k_width, "K");
-    check_heads(args.store.layout, values_.desc(node.in[2]), args.store.layout.v_width, "V");
+    if (has(node, 2) != (args.store.layout.v_width != 0)) {
+      fail(BRIM_INVALID_ARGUMENT, "KV_WRITE: V is given to a latent state, or missing from another");
+    }
+    if (has(node, 2)) {
+      args.v = in(node, 2);
+      check_heads(args.store.layout, values_.desc(node.in[2]), args.store.layout.v_width, "V");
+    }
     note_use({args.store.group, args.store.n_blocks, 0, false, false, true});
     Touches touches = touches_of(node);
     touches.add_write(blocks);
@@ -419,12 +495,19 @@ class Compiler {
     args.store = store_of(node.in[1], &blocks);
     const KvLayout& layout = args.store.layout;
     const brim_value_desc &q = values_.desc(node.in[0]), &result = values_.desc(node.out[0]);
+    const bool latent = (node.must & BRIM_ATTENTION_V_FROM_K) != 0;
+    if (latent != (layout.v_width == 0)) {
+      fail(BRIM_INVALID_ARGUMENT, "ATTENTION: V_FROM_K goes with latent states, and only with them");
+    }
+    args.v_width = latent ? attr.v_width : layout.v_width;
+    args.v_pitch = (args.v_width + 15) / 16 * 16;
     if (attr.n_head_kv != layout.n_head || values_.size(q.dim[2]) != layout.k_width ||
-        values_.size(result.dim[2]) != layout.v_width) {
+        values_.size(result.dim[2]) != args.v_width) {
       fail(BRIM_INVALID_ARGUMENT, "ATTENTION over %u KV heads of widths %llu and %llu; the state has %u of %u and %u",
            attr.n_head_kv, static_cast<unsigned long long>(values_.size(q.dim[2])),
-           static_cast<unsigned long long>(values_.size(result.dim[2])), layout.n_head, layout.k_width, layout.v_width);
+           static_cast<unsigned long long>(values_.size(result.dim[2])), layout.n_head, layout.k_width, args.v_width);
     }
+    args.sinks = weight_or_null(node, 2);
     args.q = in(node, 0);
     args.out = out(node).at<float>(Frame{});
     args.n_head = attr.n_head;
@@ -435,7 +518,7 @@ class Compiler {
     args.sequence = info_.step->sequence;
     args.q_begin = info_.step->q_begin;
     note_use({args.store.group, args.store.n_blocks, args.window, true, args.causal, false});
-    program_.scratch_bytes = std::max(program_.scratch_bytes, (attention_scratch(layout) + 63) / 64 * 64);
+    keep_scratch(attention_scratch(layout, args.v_pitch));
 
     Touches attending = touches_of(node);
     attending.add_read(blocks);
@@ -444,7 +527,7 @@ class Compiler {
       emit(args, attending);
       return;
     }
-    const uint64_t bytes = rows * kMostRuns * (2 + layout.v_pitch) * sizeof(float);
+    const uint64_t bytes = rows * kMostRuns * (2ull + args.v_pitch) * sizeof(float);
     args.partial = reinterpret_cast<float*>(take(bytes, now_));
     attending.add_write(range(args.partial, bytes));
     const AttentionArgs* kept = emit(args, attending);
@@ -454,7 +537,84 @@ class Compiler {
     emit(AttentionJoinArgs{kept}, joining);
   }
 
+  void lower_conv(const brim_node& node) {
+    ConvArgs args{};
+    const brim_value_desc& weight = values_.desc(node.in[2]);
+    args.channels = weight.dim[0].k;
+    args.taps = weight.dim[1].k;
+    Range slots{};
+    args.store = slots_of(node.in[1], static_cast<uint64_t>((args.taps - 1) * args.channels), &slots);
+    args.x = in(node, 0);
+    args.out = out(node);
+    args.weight = in(node, 2);
+    if (has(node, 3)) args.bias = in(node, 3);
+    args.silu = attr_of<brim_conv1d_attr>(node).activation == BRIM_UNARY_SILU;
+    keep_scratch(args.scratch_bytes());
+    Touches touches = touches_of(node);
+    touches.add_write(slots);
+    emit(args, touches);
+  }
+
+  void lower_linear_attention(const brim_node& node) {
+    LinearAttentionArgs args{};
+    args.q = in(node, 0);
+    args.k = in(node, 1);
+    args.v = in(node, 2);
+    if (has(node, 3)) args.decay = in(node, 3);
+    if (has(node, 4)) args.beta = in(node, 4);
+    args.out = out(node);
+    const brim_value_desc &q = values_.desc(node.in[0]), &v = values_.desc(node.in[2]);
+    args.key_heads = q.dim[1].k;
+    args.d_k = q.dim[2].k;
+    args.heads = v.dim[1].k;
+    args.d_v = v.dim[2].k;
+    args.scale = attr_of<brim_linear_attention_attr>(node).scale;
+    args.modulo = (node.must & BRIM_LINEAR_HEADS_MODULO) != 0;
+    Range slots{};
+    args.store = slots_of(node.in[5], static_cast<uint64_t>(args.heads * args.d_k * args.d_v), &slots);
+    keep_scratch(args.scratch_bytes());
+    Touches touches = touches_of(node);
+    touches.add_write(slots);
+    emit(args, touches);
+  }
+
   // ---- the rest ----
+
+  void lower_route(const brim_node& node) {
+    const auto attr = attr_of<brim_moe_route_attr>(node);
+    const bool groups = (node.must & BRIM_MOE_ROUTE_GROUPS) != 0;
+    RouteArgs args{};
+    args.logits = in(node, 0);
+    if (has(node, 1)) args.bias = in(node, 1);
+    args.weight = out(node, 0);
+    args.index = out(node, 1);
+    args.gate = attr.gate;
+    args.experts = args.logits.dim[1].k;
+    args.k = attr.k;
+    args.n_group = groups ? attr.n_group : 1;
+    args.n_group_used = groups ? attr.n_group_used : 1;
+    args.normalise = attr.normalise != 0;
+    args.scale = attr.scale;
+    keep_scratch(args.scratch_bytes());
+    emit(args, touches_of(node));
+  }
+
+  // Two copies into the two parts of the output.
+  void lower_concat(const brim_node& node) {
+    const uint32_t axis = attr_of<brim_concat_attr>(node).axis;
+    int64_t before = 0;
+    for (uint32_t i = 0; i < 2; ++i) {
+      CopyArgs args{in(node, i), out(node)};
+      args.out.data += dtype_bytes(args.out.dtype, before * args.out.stride[axis]);
+      args.out.dim[axis] = args.x.dim[axis];
+      before += args.x.dim[axis].k;
+      collapse(values_, {&args.out, &args.x}, 1);
+      Touches touches{};
+      values_.add_reads(touches, node.in[i]);
+      values_.add_write(touches, node.out[0]);
+      emit(args, touches);
+    }
+  }
 
   void lower_binary(const brim_node& node) {
     BinaryArgs args{in(node, 0), in(node, 1), out(node), attr_of<brim_binary_attr>(node).kind};
@@ -491,8 +651,18 @@ class Compiler {
 
   void lower_norm(const brim_node& node) {
     const auto attr = attr_of<brim_norm_attr>(node);
-    RmsNormArgs args{in(node, 0), out(node), {}, attr.eps, attr.weight_offset};
+    const bool l2 = node.op == BRIM_OP_L2_NORM;
+    RmsNormArgs args{in(node, 0), out(node), {}, attr.eps, attr.weight_offset, l2};
+    if (!l2 && has(node, 1)) args.weight = in(node, 1);
+    collapse(values_, {&args.out, &args.x}, 1);
+    emit(args, touches_of(node));
+  }
+
+  void lower_layer_norm(const brim_node& node) {
+    const auto attr = attr_of<brim_norm_attr>(node);
+    LayerNormArgs args{in(node, 0), out(node), {}, {}, attr.eps, attr.weight_offset};
     if (has(node, 1)) args.weight = in(node, 1);
+    if (has(node, 2)) args.bias = in(node, 2);
     collapse(values_, {&args.out, &args.x}, 1);
     emit(args, touches_of(node));
   }
@@ -528,6 +698,8 @@ class Compiler {
         emit(args, touches_of(node));
         return;
       }
+      case BRIM_OP_CONCAT:
+        return lower_concat(node);
       case BRIM_OP_GATHER_ROWS:
         return lower_gather(node);
       case BRIM_OP_SCATTER_ROWS:
@@ -554,7 +726,10 @@ class Compiler {
         return lower_glu(node);
       case BRIM_OP_SOFTMAX:
         return lower_softmax(node);
+      case BRIM_OP_LAYER_NORM:
+        return lower_layer_norm(node);
       case BRIM_OP_RMS_NORM:
+      case BRIM_OP_L2_NORM:
         return lower_norm(node);
       case BRIM_OP_ARGMAX:
         emit(ArgmaxArgs{in(node, 0), out(node)}, touches_of(node));
@@ -563,15 +738,27 @@ class Compiler {
         emit(TopkArgs{in(node, 0), out(node, 0), out(node, 1), attr_of<brim_topk_attr>(node).k}, touches_of(node));
         return;
       case BRIM_OP_MATMUL:
+        if ((node.must & BRIM_MATMUL_HEADS) != 0) return lower_heads(node);
         return (node.must & BRIM_MATMUL_BATCHED) != 0 ? lower_batched(node) : lower_matmul(node);
       case BRIM_OP_GROUPED_MATMUL:
         return lower_grouped(node);
+      case BRIM_OP_MOE_ROUTE:
+        return lower_route(node);
+      case BRIM_OP_MOE_COMBINE: {
+        const Tensor x = in(node, 0);
+        emit(CombineArgs{x, in(node, 1), out(node), x.dim[1].k}, touches_of(node));
+        return;
+      }
       case BRIM_OP_ROPE:
         return lower_rope(node);
       case BRIM_OP_KV_WRITE:
         return lower_kv_write(node);
-      default:
+      case BRIM_OP_ATTENTION:
         return lower_attention(node);
+      case BRIM_OP_CAUSAL_CONV1D:
+        return lower_conv(node);
+      default:
+        return lower_linear_attention(node);
     }
   }
 

@@ -41,6 +41,7 @@ struct brim_program {
   std::byte* scratch = nullptr;  // of member 0; one per thread, scratch_bytes apart, in the workspace
   uint64_t scratch_bytes = 0;
   uint64_t workspace_bytes = 0;
+  uint32_t n_slots = 0;  // that state_read and state_write may name; 0: no op of the program follows them
 
   explicit brim_program(brim_device* of)
       : device(of),

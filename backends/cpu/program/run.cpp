@@ -79,6 +79,25 @@ uint32_t check_kv(const KvUse& use, const brim_program& program, const std::byte
   return longest;
 }
 
+void check_slots(const brim_program& program, const std::byte* step, const brim_step_header& header) {
+  const int32_t* q_begin = ints(step, program.step.q_begin);
+  const int32_t* read = ints(step, program.step.state_read);
+  const int32_t* write = ints(step, program.step.state_write);
+  const auto n = static_cast<int64_t>(program.n_slots);
+  for (uint32_t s = 0; s < header.n_seqs; ++s) {
+    if (q_begin[s] < 0 || q_begin[s + 1] < q_begin[s] || static_cast<uint32_t>(q_begin[s + 1]) > header.n_tokens) {
+      fail(BRIM_INVALID_ARGUMENT, "step block: sequence %u has rows %d to %d of %u", s, q_begin[s], q_begin[s + 1],
+           header.n_tokens);
+    }
+    if (read[s] >= n || write[s] >= n || (write[s] >= 0 && read[s] == write[s])) {
+      fail(BRIM_INVALID_ARGUMENT,
+           "step block: sequence %u reads slot %d and writes slot %d; there are %u, and the two "
+           "must differ",
+           s, read[s], write[s], program.n_slots);
+    }
+  }
+}
+
 Frame frame_of(const brim_program& program, const brim_run& run) {
   const std::byte* step = range_of(run.step_block, run.step_offset, program.step.bytes, "step block");
   brim_step_header header;
@@ -96,6 +115,7 @@ Frame frame_of(const brim_program& program, const brim_run& run) {
     const uint64_t longest = check_kv(use, program, step, header);
     frame.count[BRIM_SYM_N_KV] = std::max(frame.count[BRIM_SYM_N_KV], longest);
   }
+  if (program.n_slots != 0) check_slots(program, step, header);
   return frame;
 }
 

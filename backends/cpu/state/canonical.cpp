@@ -54,6 +54,7 @@ void export_state(const brim_state_desc& state, const brim_program_state& storag
   each_row(layout, storage, blocks, first, n, [&](const std::byte* region, uint32_t t, uint64_t at) {
     read_k(layout, region, t, row.data());
     encode_row(canonical, row.data(), k + at * k_bytes, layout.k_width);
+    if (layout.v_width == 0) return;
     read_v(layout, region, t, row.data());
     encode_row(canonical, row.data(), v + at * v_bytes, layout.v_width);
   });
@@ -73,6 +74,7 @@ void import_state(const brim_state_desc& state, const brim_program_state& storag
   each_row(layout, storage, blocks, first, n, [&](std::byte* region, uint32_t t, uint64_t at) {
     decode_row(canonical, k + at * k_bytes, row.data(), layout.k_width);
     write_k(layout, region, t, row.data());
+    if (layout.v_width == 0) return;
     decode_row(canonical, v + at * v_bytes, row.data(), layout.v_width);
     write_v(layout, region, t, row.data());
   });

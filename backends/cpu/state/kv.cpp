@@ -88,10 +88,11 @@ Places v_places(const KvLayout& layout, const std::byte* region, uint32_t t) {
 }  // namespace
 
 KvLayout kv_layout(const brim_state_desc& state, uint32_t dtype) {
-  if (state.kind != BRIM_STATE_KV_FULL && state.kind != BRIM_STATE_KV_WINDOW) {
+  const bool latent = state.kind == BRIM_STATE_KV_LATENT;
+  if (state.kind != BRIM_STATE_KV_FULL && state.kind != BRIM_STATE_KV_WINDOW && !latent) {
     fail(BRIM_UNSUPPORTED,
-         "the CPU backend keeps states of kind KV_FULL and KV_WINDOW; the state of layer %u has kind %u", state.layer,
-         state.kind);
+         "the CPU backend keeps KV states of kind KV_FULL, KV_WINDOW and KV_LATENT; the state of layer %u has kind %u",
+         state.layer, state.kind);
   }
   KvLayout layout{};
   switch (dtype) {
@@ -110,9 +111,10 @@ KvLayout kv_layout(const brim_state_desc& state, uint32_t dtype) {
   }
   constexpr uint32_t kMostHeads = 1u << 16, kMostWidth = 1u << 14;  // products below stay far from overflow
   if (state.n_head == 0 || state.n_head > kMostHeads || state.k_width == 0 || state.k_width > kMostWidth ||
-      state.v_width == 0 || state.v_width > kMostWidth) {
+      (state.v_width == 0) != latent || state.v_width > kMostWidth) {
     fail(BRIM_INVALID_ARGUMENT,
-         "the KV state of layer %u has %u heads of widths %u and %u; expected 1 to %u heads and widths from 1 to %u",
+         "the KV state of layer %u has %u heads of widths %u and %u; expected 1 to %u heads, widths from 1 to %u, and "
+         "no V in a latent state",
          state.layer, state.n_head, state.k_width, state.v_width, kMostHeads, kMostWidth);
   }
   layout.dtype = dtype;

@@ -158,6 +158,12 @@ class Graph {
     attr.dtype = dtype;
     return one(BRIM_OP_COPY, 0, &attr, {x.id});
   }
+  // a and b behind each other along `axis`.
+  Value concat(Value a, Value b, uint32_t axis) {
+    auto attr = sized<brim_concat_attr>();
+    attr.axis = axis;
+    return one(BRIM_OP_CONCAT, 0, &attr, {a.id, b.id});
+  }
   // Rows of table [rows, n] by index i32 [m]: f32 [m, n].
   Value gather_rows(Value table, Value index) { return one(BRIM_OP_GATHER_ROWS, 0, nullptr, {table.id, index.id}); }
   Value scatter_rows(Value into, Value x, Value index, uint32_t mode) {

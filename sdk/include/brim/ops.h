@@ -58,7 +58,12 @@ typedef struct brim_copy_attr {
   uint32_t struct_size, dtype;
 } brim_copy_attr;
 
+/* CONCAT rev 1: (a, b of the same dtype, unblocked) -> a and b behind each other along one axis of constant size; the
+ * other dimensions are equal. */
 #define BRIM_OP_CONCAT 17u
+typedef struct brim_concat_attr {
+  uint32_t struct_size, axis;
+} brim_concat_attr;
 #define BRIM_OP_PAD 18u
 
 /* GATHER_ROWS rev 1: (table [rows, n] any dtype, index i32 [m]) -> f32 [m, n]: exact dequantisation in every numerics.
