@@ -17,7 +17,7 @@ namespace brim::test {
 inline std::string text(brim_str s) { return std::string(s.ptr, s.len); }
 
 struct File {
-  using Value = std::variant<uint64_t, double, std::string, std::vector<uint64_t>>;
+  using Value = std::variant<uint64_t, double, bool, std::string, std::vector<uint64_t>>;
   std::map<std::string, Value> keys;
   std::map<std::string, std::vector<uint64_t>> tensors;
 
@@ -44,7 +44,12 @@ struct File {
     }
     return get(meta, key, out);
   }
-  static brim_status BRIM_CALL get_bool(const brim_meta*, brim_str, uint32_t*) { return BRIM_NOT_FOUND; }
+  static brim_status BRIM_CALL get_bool(const brim_meta* meta, brim_str key, uint32_t* out) {
+    bool value = false;
+    const brim_status status = get(meta, key, &value);
+    *out = value;
+    return status;
+  }
   static brim_status BRIM_CALL get_str(const brim_meta* meta, brim_str key, brim_str* out) {
     const auto found = of(meta).keys.find(text(key));
     if (found == of(meta).keys.end()) return BRIM_NOT_FOUND;

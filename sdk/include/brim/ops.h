@@ -270,9 +270,9 @@ typedef struct brim_rope_attr {
 #define BRIM_OP_KV_WRITE 114u
 
 /* ATTENTION rev 1: (q f32 [T, heads, d_k], state, sinks f32 [heads] or absent) -> f32 [T, heads, d_v]:
- * softmax(scale * q K^T + mask) V. Query head h
- * reads KV head h / (heads / heads_kv). The keys of row t are the first kv_len[s] tokens of its sequence s; with CAUSAL
- * the row is the (kv_len[s] - (q_begin[s + 1] - t))th token, counted from 0, and sees itself and what came before.
+ * softmax(scale * q K^T + mask) V. Query head h reads KV head h / (heads / heads_kv). The keys of row t are the first
+ * kv_len[s] tokens of its sequence s; with CAUSAL the row is the (kv_len[s] - (q_begin[s + 1] - t))th token, counted
+ * from 0, and sees itself and what came before.
  * SLIDING_WINDOW: of those only the last `window`, itself included. SOFTCAP: scores become softcap * tanh(score /
  * softcap) before the mask. SINKS: the softmax of head h has one more score, sinks[h], that is not multiplied by scale
  * and whose value is a row of zeros. V_FROM_K: the state is a latent one; V is the first v_width values of each row of
@@ -319,8 +319,8 @@ typedef struct brim_conv1d_attr {
 /* LINEAR_ATTENTION rev 1: (q f32 [T, h_k, d_k], k f32 [T, h_k, d_k], v f32 [T, h_v, d_v], decay f32 [T, h_v] or absent,
  * beta f32 [T, h_v] or absent, state) -> f32 [T, h_v, d_v], the state's next version. Value head h has a matrix S [d_k,
  * d_v] and reads the q and k of key head h / (h_v / h_k), with HEADS_MODULO of key head h % h_k. For each row, in
- * order: with DECAY     S = exp(decay[h]) * S with DELTA     e = beta[h] * (v[h] - S^T k), else e = v[h] S = S + k e^T,
- * y[h] = scale * S^T q State (BRIM_STATE_RECURRENT): S of all value heads, [h_v, d_k, d_v]. */
+ * order: S = exp(decay[h]) * S (with DECAY); e = beta[h] * (v[h] - S^T k) (with DELTA, else e = v[h]); S = S + k e^T;
+ * y[h] = scale * S^T q. State (BRIM_STATE_RECURRENT): S of all value heads, [h_v, d_k, d_v]. */
 #define BRIM_OP_LINEAR_ATTENTION 130u
 #define BRIM_LINEAR_DECAY (1ull << 0) /* decay is given */
 #define BRIM_LINEAR_DELTA (1ull << 1) /* beta is given */
