@@ -44,10 +44,12 @@ Bench make_bench(const Subject& subject);
 // The device's number in the runtime's report, by number or name.
 uint32_t find_device(const brim::Runtime& runtime, const std::string& wanted);
 
+// A command: where it is parsed, and what it does then.
 struct Group {
   CLI::App* app;
   std::function<int()> run;
 };
-Group add_golden(CLI::App& program);
+Group add_golden(CLI::App& program);  // a subcommand
+Group add_plugin(CLI::App& program);  // the program itself, where no subcommand is named
 
 }  // namespace check

@@ -2,14 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "check.hpp"
 
@@ -20,6 +23,17 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "output files are little-endian");
 
 using Json = nlohmann::json;
+
+// A number without a fraction that fits; the library would convert any other, out of its range too.
+template <class T>
+T whole(const Json& json) {
+  if (json.is_number_unsigned() && std::in_range<T>(json.get<uint64_t>())) return json.get<T>();
+  if (json.is_number_integer() && !json.is_number_unsigned() && std::in_range<T>(json.get<int64_t>())) {
+    return json.get<T>();
+  }
+  throw BadInput(fmt::format("a whole number from {} to {} was expected, found {}", std::numeric_limits<T>::min(),
+                             std::numeric_limits<T>::max(), json.dump().substr(0, 40)));
+}
 
 GoldenBatch read_batch(const Json& json) {
   GoldenBatch out;
@@ -32,8 +46,8 @@ GoldenBatch read_batch(const Json& json) {
     throw BadInput("a batch has lists of different lengths");
   }
   for (size_t i = 0; i < tokens.size(); ++i) {
-    out.rows.push_back(
-        {tokens[i].get<int32_t>(), positions[i].get<int32_t>(), sequences[i].get<uint32_t>(), outs[i].get<int>() != 0});
+    out.rows.push_back({whole<int32_t>(tokens[i]), whole<int32_t>(positions[i]), whole<uint32_t>(sequences[i]),
+                        whole<int>(outs[i]) != 0});
   }
   return out;
 }
@@ -63,18 +77,20 @@ GoldenCase read_case(const std::string& folder) {
     out.name = json.at("case").get<std::string>();
     out.kind = json.at("kind").get<std::string>();
     out.model = (std::filesystem::path(folder) / json.at("model").get<std::string>()).string();
-    out.rows = json.at("rows").get<size_t>();
-    out.width = json.at("width").get<size_t>();
+    out.rows = whole<size_t>(json.at("rows"));
+    out.width = whole<size_t>(json.at("width"));
     size_t next = 0;
     for (const Json& run : json.at("runs")) {
       GoldenRun& one = out.runs.emplace_back();
       one.name = run.at("name").get<std::string>();
       one.kind = run.at("kind").get<std::string>();
-      one.first_row = run.at("first_row").get<size_t>();
-      one.rows = run.at("rows").get<size_t>();
+      one.first_row = whole<size_t>(run.at("first_row"));
+      one.rows = whole<size_t>(run.at("rows"));
       for (const Json& batch : run.at("batches")) one.batches.push_back(read_batch(batch));
       if (one.first_row != next)
         throw BadInput(fmt::format("run {} begins at row {}, expected {}", one.name, one.first_row, next));
+      if (one.rows > out.rows - next)
+        throw BadInput(fmt::format("run {} has {} rows from {} on, the case {}", one.name, one.rows, next, out.rows));
       next += one.rows;
     }
     if (next != out.rows) throw BadInput(fmt::format("the runs have {} rows, the case {}", next, out.rows));
@@ -94,12 +110,17 @@ std::optional<std::vector<float>> read_outputs(const GoldenCase& golden, const s
   const auto path = std::filesystem::path(golden.folder) / file;
   std::ifstream stream(path, std::ios::binary);
   if (!stream) return std::nullopt;
-  std::vector<float> out(golden.rows * golden.width);
-  const auto bytes = static_cast<std::streamsize>(out.size() * sizeof(float));
-  stream.read(reinterpret_cast<char*>(out.data()), bytes);
-  if (stream.gcount() != bytes || stream.get() != std::ifstream::traits_type::eof()) {
-    throw BadInput(fmt::format("{}: expected {} rows of {} float32 values, {} bytes", path.string(), golden.rows,
+  stream.seekg(0, std::ios::end);
+  const auto bytes = static_cast<uint64_t>(std::max<std::streamoff>(stream.tellg(), 0));
+  // Divided before it is multiplied: the product of what a case says may be beyond any number.
+  if (golden.rows > bytes / sizeof(float) / golden.width || golden.rows * golden.width * sizeof(float) != bytes) {
+    throw BadInput(fmt::format("{}: expected {} rows of {} float32 values, found {} bytes", path.string(), golden.rows,
                                golden.width, bytes));
+  }
+  std::vector<float> out(golden.rows * golden.width);
+  stream.seekg(0);
+  if (!stream.read(reinterpret_cast<char*>(out.data()), static_cast<std::streamsize>(bytes))) {
+    throw BadInput(fmt::format("{}: cannot read: {}", path.string(), std::strerror(errno)));
   }
   return out;
 }

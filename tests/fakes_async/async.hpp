@@ -12,8 +12,8 @@
 
 #include <brim/backend.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
@@ -111,10 +111,22 @@ namespace brim_async {
 template <class T, class... Args>
 T* make(brim_plugin* plugin, Args&&... args) {
   void* memory = plugin->api->alloc(plugin->host, sizeof(T), alignof(T));
-  if (!memory) throw Failure{BRIM_OUT_OF_MEMORY, "no host memory"};
-  T* object = new (memory) T{std::forward<Args>(args)...};
-  const std::lock_guard lock(plugin->mutex);
-  plugin->live.insert(object);
+  if (!memory) throw Failure{BRIM_OUT_OF_MEMORY, "no host memory", {0, sizeof(T), 0}};
+  T* object = nullptr;
+  try {
+    object = new (memory) T{std::forward<Args>(args)...};
+  } catch (...) {
+    plugin->api->free(plugin->host, memory, sizeof(T), alignof(T));
+    throw;
+  }
+  try {
+    const std::lock_guard lock(plugin->mutex);
+    plugin->live.insert(object);
+  } catch (...) {
+    object->~T();
+    plugin->api->free(plugin->host, memory, sizeof(T), alignof(T));
+    throw;
+  }
   return object;
 }
 template <class T>
@@ -136,15 +148,36 @@ brim_status guard(brim_error* error, const F& f) noexcept {
     return BRIM_OK;
   } catch (const Failure& e) {
     failure = e;
+  } catch (const std::bad_alloc&) {
+    failure.code = BRIM_OUT_OF_MEMORY;
+    failure.message = "no memory";
   } catch (const std::exception& e) {
-    failure = {BRIM_INTERNAL, e.what()};
+    failure.code = BRIM_INTERNAL;
+    failure.message = e.what();
   }
   if (error) {
-    error->code = failure.code;
-    std::memcpy(error->detail, failure.detail, sizeof(failure.detail));
-    std::snprintf(error->message, sizeof(error->message), "%s", failure.message.c_str());
+    brim_error full{};
+    full.struct_size = error->struct_size;
+    full.code = failure.code;
+    full.domain = BRIM_DOMAIN_BACKEND;
+    std::memcpy(full.detail, failure.detail, sizeof(failure.detail));
+    const size_t size = std::min<size_t>(full.struct_size, sizeof(full)), at = offsetof(brim_error, message);
+    if (size > at) std::snprintf(full.message, size - at, "%s", failure.message.c_str());
+    std::memcpy(error, &full, size);
   }
   return failure.code;
+}
+
+// What a caller sent, which may be smaller or larger: missing fields read as zero.
+template <class T>
+T taken(const T* from, size_t bytes) {
+  T own{};
+  std::memcpy(static_cast<void*>(&own), from, std::min(bytes, sizeof(T)));
+  return own;
+}
+template <class T>
+T element(const void* array, uint32_t stride, uint64_t i) {
+  return taken(BRIM_ELEM(T, array, stride, i), stride);
 }
 
 // [offset, offset + bytes) of a buffer.

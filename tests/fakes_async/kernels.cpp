@@ -187,6 +187,7 @@ bool simple(const brim_value_desc& v, bool copied) {
 }  // namespace
 
 bool supported(const brim_graph& g, const brim_node& n) {
+  if (n.op_rev != 1) return false;
   for (uint32_t i = 0; i < n.n_in; ++i) {
     if (n.in[i] && !simple(desc_of(g, n, i), n.op == BRIM_OP_COPY)) return false;
   }

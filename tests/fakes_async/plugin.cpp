@@ -28,14 +28,21 @@ constexpr brim_op_caps kCaps[] = {{BRIM_OP_COPY, 1, 0},
                                   {BRIM_OP_KV_WRITE, 1, 0},
                                   {BRIM_OP_ATTENTION, 1, BRIM_ATTENTION_CAUSAL}};
 
+void check_heap(uint32_t heap) {
+  if (heap > 1) throw Failure{BRIM_INVALID_ARGUMENT, "the async device has two heaps, 0 and 1"};
+}
+
 // ---- devices -------------------------------------------------------------------------------------------------------
 
 brim_status device_count(brim_plugin*, uint32_t* n, brim_str*, brim_error*) {
   *n = 1;
   return BRIM_OK;
 }
-brim_status device_open(brim_plugin* plugin, uint32_t, brim_device** out, brim_error* error) {
-  return guard(error, [&] { *out = make<brim_device>(plugin, plugin); });
+brim_status device_open(brim_plugin* plugin, uint32_t i, brim_device** out, brim_error* error) {
+  return guard(error, [&] {
+    if (i != 0) throw Failure{BRIM_NOT_FOUND, "there is one async device, number 0"};
+    *out = make<brim_device>(plugin, plugin);
+  });
 }
 void device_close(brim_device* device) { unmake(device->plugin, device); }
 
@@ -54,6 +61,7 @@ brim_status device_info(brim_device* device, brim_device_info* out, brim_error* 
 }
 brim_status heap_info(brim_device* device, uint32_t heap, brim_heap_info* out, brim_error* error) {
   return guard(error, [&] {
+    check_heap(heap);
     brim_heap_info info{};
     info.alignment = 64;
     if (heap == 0) {
@@ -72,6 +80,7 @@ brim_status heap_info(brim_device* device, uint32_t heap, brim_heap_info* out, b
 brim_status heap_budget(brim_device* device, uint32_t heap, uint64_t* available, brim_error* error) {
   return guard(error, [&] {
     brim_plugin& p = *device->plugin;
+    check_heap(heap);
     p.check_well();
     const std::lock_guard lock(p.mutex);
     *available = heap == 0 ? p.settings.budget - p.used : kVisibleAlloc;
@@ -83,6 +92,7 @@ brim_status heap_budget(brim_device* device, uint32_t heap, uint64_t* available,
 brim_status buffer_alloc(brim_device* device, uint32_t heap, uint64_t bytes, brim_buffer** out, brim_error* error) {
   return guard(error, [&] {
     brim_plugin* p = device->plugin;
+    check_heap(heap);
     p->count_call();
     uint64_t room = 0;
     heap_budget(device, heap, &room, nullptr);
@@ -92,7 +102,13 @@ brim_status buffer_alloc(brim_device* device, uint32_t heap, uint64_t bytes, bri
     auto* memory = static_cast<std::byte*>(p->api->alloc(p->host, bytes, 64));
     if (!memory) throw Failure{BRIM_OUT_OF_MEMORY, "no host memory", {heap, bytes, 0}};
     std::memset(memory, 0xff, bytes);
-    brim_buffer* buffer = make<brim_buffer>(p, p, memory, bytes, heap);
+    brim_buffer* buffer = nullptr;
+    try {
+      buffer = make<brim_buffer>(p, p, memory, bytes, heap);
+    } catch (...) {
+      p->api->free(p->host, memory, bytes, 64);
+      throw;
+    }
     const std::lock_guard lock(p->mutex);
     if (heap == 0) p->used += bytes;
     *out = buffer;
@@ -177,11 +193,14 @@ brim_status fence_signal(brim_fence* fence, uint64_t value, brim_error* error) {
 
 // ---- planning ------------------------------------------------------------------------------------------------------
 
-brim_status support(brim_device*, const brim_graph* graph, uint32_t node, uint32_t, brim_support* out,
+brim_status support(brim_device*, const brim_graph* graph, uint32_t node, uint32_t numerics, brim_support* out,
                     brim_error* error) {
   return guard(error, [&] {
     brim_support answer{};
-    answer.level = supported(*graph, *brim_graph_node(graph, node)) ? BRIM_SUPPORT_YES : BRIM_SUPPORT_NONE;
+    if (node >= graph->n_nodes) throw Failure{BRIM_INVALID_ARGUMENT, "the graph has no node of that number"};
+    answer.level = numerics <= BRIM_NUMERICS_STRICT && supported(*graph, *brim_graph_node(graph, node))
+                       ? BRIM_SUPPORT_YES
+                       : BRIM_SUPPORT_NONE;
     give(out, answer);
   });
 }
@@ -332,7 +351,7 @@ brim_status create(const brim_host_api* api, brim_host* host, const brim_create_
   return guard(error, [&] {
     Settings settings;
     for (uint32_t i = 0; i < info->n_settings; ++i) {
-      const auto& given = *BRIM_ELEM(brim_setting, info->settings, info->setting_stride, i);
+      const auto given = element<brim_setting>(info->settings, info->setting_stride, i);
       const std::string_view key(given.key.ptr, given.key.len), value(given.value.ptr, given.value.len);
       uint64_t* to = field(settings, key);
       if (!to || std::from_chars(value.data(), value.data() + value.size(), *to).ec != std::errc()) {

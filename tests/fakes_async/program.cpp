@@ -58,18 +58,20 @@ void check_binding(const brim_program& p, brim_value v, bool buffers) {
 
 }  // namespace
 
-void compile(brim_program& p, const brim_program_info& info, bool buffers) {
+void compile(brim_program& p, const brim_program_info& sent, bool buffers) {
+  const brim_program_info info = taken(&sent, sent.struct_size);
   const brim_graph& graph = *info.graph;
-  p.bucket = *info.bucket;
-  p.step = *info.step;
+  p.bucket = taken(info.bucket, info.bucket->struct_size);
+  p.step = taken(info.step, info.step->struct_size);
   for (uint32_t g = 0; g < info.step->n_groups; ++g) {
-    p.group_layouts.push_back(*BRIM_ELEM(brim_group_layout, info.step->groups, info.step->group_stride, g));
+    p.group_layouts.push_back(element<brim_group_layout>(p.step.groups, p.step.group_stride, g));
   }
-  for (brim_value v = 0; v < graph.n_values; ++v) p.values.push_back(*brim_graph_value(&graph, v));
+  for (brim_value v = 0; v < graph.n_values; ++v) {
+    p.values.push_back(element<brim_value_desc>(graph.values, graph.value_stride, v));
+  }
   for (uint32_t i = 0; i < info.n_states; ++i) {
-    const auto& state = *BRIM_ELEM(brim_program_state, info.states, info.state_stride, i);
-    p.states[state.state] =
-        Kv(state, *BRIM_ELEM(brim_state_desc, info.state_descs, info.state_desc_stride, state.state));
+    const auto state = element<brim_program_state>(info.states, info.state_stride, i);
+    p.states[state.state] = Kv(state, element<brim_state_desc>(info.state_descs, info.state_desc_stride, state.state));
     p.groups[state.state] = state.group;
     if (buffers) {
       p.plugin->want_live(state.buffer, "a state's buffer");
@@ -77,14 +79,14 @@ void compile(brim_program& p, const brim_program_info& info, bool buffers) {
     }
   }
   for (uint32_t i = 0; i < info.n_bindings; ++i) {
-    const auto& b = *BRIM_ELEM(brim_binding, info.bindings, info.binding_stride, i);
+    const auto b = element<brim_binding>(info.bindings, info.binding_stride, i);
     p.bindings[b.value].push_back({b.buffer, b.offset, b.bytes, b.layout_id, b.first_row, b.n_rows});
   }
   if (buffers && (!p.bindings.count(0) || p.bindings[0][0].bytes < kWorkspace)) {
     p.plugin->refuse("the workspace that program_measure asked for is missing");
   }
   for (uint32_t i = 0; i < info.n_nodes; ++i) {
-    const brim_node& node = *brim_graph_node(&graph, info.nodes[i]);
+    const auto node = element<brim_node>(graph.nodes, graph.node_stride, info.nodes[i]);
     if (!supported(graph, node)) p.plugin->refuse("a program holds a node that support refused");
     Node copy{node.op, {node.in, node.in + node.n_in}, {node.out, node.out + node.n_out}, {}};
     if (node.attr) {
@@ -102,7 +104,8 @@ void compile(brim_program& p, const brim_program_info& info, bool buffers) {
   }
 }
 
-void submit(brim_program* program, brim_queue* queue, const brim_run& run) {
+void submit(brim_program* program, brim_queue* queue, const brim_run& sent) {
+  const brim_run run = taken(&sent, sent.struct_size);
   brim_plugin& plugin = *program->plugin;
   const brim_step_header counts = *run.counts;
   const brim_bucket& bucket = program->bucket;

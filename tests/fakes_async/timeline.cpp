@@ -13,11 +13,11 @@ brim_queue::~brim_queue() {
 }
 
 void brim_queue::submit(Work work) {
-  for (brim_buffer* buffer : work.uses) ++buffer->pending;
-  if (work.running) ++*work.running;
   {
     const std::lock_guard lock(mutex_);
     works_.push_back(std::move(work));
+    for (brim_buffer* buffer : works_.back().uses) ++buffer->pending;
+    if (works_.back().running) ++*works_.back().running;
   }
   wake_.notify_all();
 }

@@ -20,7 +20,7 @@ struct brim_fence {
 
   void set(uint64_t to) {
     const std::lock_guard lock(mutex);
-    value = to;
+    value = std::max(value, to);
     changed.notify_all();
   }
 };

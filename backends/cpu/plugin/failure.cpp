@@ -40,7 +40,9 @@ void report(brim_error* error, brim_status code, const uint64_t detail[4], const
   std::memcpy(own.detail, detail, sizeof own.detail);
   std::snprintf(own.message, sizeof own.message, "%s", message);
   own.struct_size = error->struct_size;
-  std::memcpy(error, &own, std::min<size_t>(error->struct_size, sizeof own));
+  const size_t size = std::min<size_t>(error->struct_size, sizeof own);
+  if (size > offsetof(brim_error, message)) reinterpret_cast<char*>(&own)[size - 1] = 0;
+  std::memcpy(error, &own, size);
 }
 
 }  // namespace brim_cpu

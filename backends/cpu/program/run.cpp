@@ -202,7 +202,7 @@ brim_status run_program(brim_program* program, brim_queue* queue, const brim_run
     fail(BRIM_INVALID_ARGUMENT, "the queue belongs to another instance of the CPU backend than the program");
   }
   drain(queue);
-  Run state(*program, frame_of(*program, run), run.cancel);
+  Run state(*program, frame_of(*program, run), BRIM_HAS(&run, brim_run, cancel) ? run.cancel : nullptr);
   state.frame.team = program->device->threads;
   if (state.plan() < kTeamCost) {
     for (Phase& phase : program->phases) phase.serial = true;

@@ -1,5 +1,7 @@
 #include "program/values.hpp"
 
+#include <cstring>
+
 namespace brim_cpu {
 namespace {
 
@@ -19,7 +21,9 @@ Values::Values(const brim_program_info& info, bool live, Memory& memory)
     : info_(info), bound_(HostAllocator<Bound>(memory)) {
   bound_.reserve(info.n_bindings);
   for (uint32_t i = 0; i < info.n_bindings; ++i) {
-    const brim_binding& binding = *BRIM_ELEM(brim_binding, info.bindings, info.binding_stride, i);
+    brim_binding binding{};
+    std::memcpy(&binding, BRIM_ELEM(brim_binding, info.bindings, info.binding_stride, i),
+                std::min<size_t>(info.binding_stride, sizeof binding));
     if (binding.value >= info.graph->n_values) {
       fail(BRIM_INVALID_ARGUMENT, "binding %u names value %u; the graph has %u values", i, binding.value,
            info.graph->n_values);

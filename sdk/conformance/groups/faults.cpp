@@ -1,0 +1,202 @@
+// faults: memory that is not there, at every single allocation, and a device that goes away.
+#include <algorithm>
+
+#include "../bench/crowd.hpp"
+#include "../os/os.hpp"
+#include "groups.hpp"
+
+namespace check {
+namespace {
+
+// What a host does with a backend, from create to destroy; everything is given back whatever fails on the way.
+void whole_life(Trial& trial, Host& host, const Sample& sample) {
+  Device device(trial, host);
+  Setup setup;
+  setup.pieces = 2;
+  Program program(device, sample.net, setup);
+  const StepMaker maker(program, sample, program.store().block_tokens, setup.n_blocks);
+  const Step step = maker.one(3, 3);
+  maker.set_input(program, step, 1, 0);
+  must(trial, "program_run", program.run(step));
+  if (sample.has_kv) {
+    const brim_state_desc& desc = sample.net.states.front();
+    const Fenced values(uint64_t{3} * desc.n_head * (desc.k_width + desc.v_width) * sizeof(float), 4);
+    const brim_program_state storage = program.store().program_state(0, 0);
+    must(trial, "state_export",
+         device.layer().state_export(device.queue(), desc, storage, {0, 1, 2}, 0, 3, BRIM_DTYPE_F32, values.data()));
+    must(trial, "state_import",
+         device.layer().state_import(device.queue(), desc, storage, {0, 1, 2}, 0, 3, BRIM_DTYPE_F32, values.data()));
+  }
+}
+
+// The sample that this plugin takes, found while nothing fails.
+Sample chosen_sample(Trial& trial) {
+  Device device(trial);
+  return best_sample(device);
+}
+
+// Runs `life` with the n-th allocation failing, for every n, until nothing is left to fail.
+template <class Arm, class Failed, class Life>
+void every_allocation(Trial& trial, const char* what, Arm arm, Failed failed, Life life) {
+  constexpr int kMost = 20000;
+  int n = 0, survived = 0;
+  for (; n < kMost && trial.clean(); ++n) {
+    arm(n);
+    trial.expect_refusals(true);
+    bool refused = false;
+    try {
+      life();
+    } catch (const Refused& refusal) {
+      refused = true;
+      arm(-1);
+      trial.expect_refusals(false);
+      trial.expect(refusal.status == BRIM_OUT_OF_MEMORY, "{} {} failed in {}: expected out of memory, found {}", what,
+                   n, refusal.entry, refusal.text);
+    }
+    trial.expect_refusals(false);
+    if (!failed()) {
+      trial.expect(!refused, "{}: a call failed though no allocation did", what);
+      break;
+    }
+    survived += !refused;
+  }
+  arm(-1);
+  trial.note("{} failures, {} of them survived", n, survived);
+}
+
+void host_memory(Trial& trial) {
+  const Sample sample = chosen_sample(trial);
+  for (const bool and_all_later : {false, true}) {
+    std::unique_ptr<Host> host;
+    every_allocation(
+        trial, and_all_later ? "host allocation (and all later ones)" : "host allocation",
+        [&](int n) {
+          if (n < 0) {
+            if (host) host->refuse(-1);
+            return;
+          }
+          host = std::make_unique<Host>();
+          host->refuse(n, and_all_later);
+        },
+        [&] {
+          trial.expect(host->live_blocks() == 0, "leak: {} blocks of host memory are left after an allocation failed",
+                       host->live_blocks());
+          return host->refused();
+        },
+        [&] { whole_life(trial, *host, sample); });
+  }
+}
+
+void process_memory(Trial& trial) {
+  const Sample sample = chosen_sample(trial);
+  os::start_counting();
+  if (!os::stop_counting().known) trial.skip("this build of the checker cannot refuse the process's allocations");
+  every_allocation(
+      trial, "allocation (malloc and its kin)",
+      [&](int n) {
+        count_in_calls(n >= 0);
+        if (n >= 0) os::fail_allocation(n);
+      },
+      [] { return os::fail_allocation(-1); },
+      [&] {
+        Host host;
+        whole_life(trial, host, sample);
+      });
+}
+
+void program_memory(Trial& trial) {
+  Device device(trial);
+  const Sample sample = best_sample(device);
+  const Member member = random_member(sample, 4, trial.random());
+  const Setup setup = crowded_setup();
+  std::vector<uint32_t> expected;
+  {
+    Program program(device, sample.net, setup);
+    expected = run_alone(program, sample, member, 4);
+  }
+  const uint64_t before = device.host().live_blocks();
+  every_allocation(
+      trial, "host allocation while a program is made", [&](int n) { device.host().refuse(n); },
+      [&] { return device.host().refused(); }, [&] { Program program(device, sample.net, setup); });
+  trial.expect(device.host().live_blocks() == before,
+               "leak: {} blocks of host memory more after programs that could not be made",
+               device.host().live_blocks() - before);
+  // The device goes on as if nothing had been.
+  Program program(device, sample.net, setup);
+  const std::string wrong = difference(device, run_alone(program, sample, member, 4), expected, sample.width);
+  trial.expect(wrong.empty(), "a program made after failures gives another result: {}", wrong);
+}
+
+// Backends that can pretend take a setting "lost_at": the n-th piece of work finds the device gone.
+void device_lost(Trial& trial) {
+  {
+    Host host;
+    Answer answer;
+    brim_plugin* plugin = Instance::create(trial, host, {{"lost_at", "1000000"}}, true, &answer);
+    if (plugin == nullptr) trial.skip("the plugin has no setting lost_at, which would make a device go away");
+    open_header(trial).destroy(plugin);
+  }
+  Device well(trial);
+  const Sample sample = best_sample(well);
+  int losses = 0;
+  for (int n = 1; n < 200 && trial.clean(); ++n) {
+    Device::Options options;
+    options.settings = {{"lost_at", std::to_string(n)}};
+    bool lost = false;
+    Device device(trial, options);
+    trial.expect_refusals(true);
+    std::unique_ptr<Program> program;
+    try {
+      program = std::make_unique<Program>(device, sample.net, Setup{});
+      const StepMaker maker(*program, sample, program->store().block_tokens, 8);
+      for (int i = 0; i < 3; ++i) {
+        const Step step = maker.one(1, 1);
+        maker.set_input(*program, step, 1, 0);
+        must(trial, "program_run", program->run(step));
+      }
+    } catch (const Refused& refusal) {
+      lost = true;
+      trial.expect_refusals(false);
+      trial.expect(refusal.status == BRIM_DEVICE_LOST, "a lost device: {}: expected device lost, found {}",
+                   refusal.entry, refusal.text);
+    }
+    trial.expect_refusals(false);
+    if (!lost) break;
+    ++losses;
+    // It sticks.
+    brim_buffer* buffer = nullptr;
+    brim_fence* fence = nullptr;
+    const auto gone = [&](const char* entry, const Answer& answer) {
+      trial.expect(answer.status == BRIM_DEVICE_LOST, "{} on a device that was lost: expected device lost, found {}",
+                   entry, answer.text());
+    };
+    gone("buffer_alloc", device.layer().buffer_alloc(device.handle(), device.heap(), 64, &buffer));
+    gone("fence_create", device.layer().fence_create(device.handle(), 0, &fence));
+    if (program && program->created()) gone("program_run", program->submit(device.queue()));
+  }
+  trial.expect(losses > 0, "with lost_at = 1 nothing was lost");
+  // Another instance's device is another one.
+  Program program(well, sample.net, Setup{});
+  const StepMaker maker(program, sample, program.store().block_tokens, 8);
+  const Step step = maker.one(1, 1);
+  maker.set_input(program, step, 1, 0);
+  must(trial, "program_run on the device of another instance", program.run(step));
+  trial.note("{} losses", losses);
+}
+
+}  // namespace
+
+void add_fault_tests(std::vector<Test>& tests) {
+  tests.insert(
+      tests.end(),
+      {{"faults.host-memory", "The host refuses memory, every allocation once: out of memory, and nothing is left",
+        kBackends, 240, host_memory},
+       {"faults.process-memory", "malloc fails, every call once: out of memory, and nothing is left", kBackends, 240,
+        process_memory},
+       {"faults.program-memory", "A program that cannot be made leaves its device as it was", kBackends, 120,
+        program_memory},
+       {"faults.device-lost", "A lost device says so in every call and lets itself be closed", kBackends, 60,
+        device_lost}});
+}
+
+}  // namespace check
