@@ -131,30 +131,53 @@ Sample single_op(std::mt19937_64&) {
   return s;
 }
 
-Sample attention_only(uint32_t window) {
-  constexpr uint32_t kHeads = 2, kHead = 16, kWidth = kHeads * kHead;
-  Sample s;
-  s.name = window ? "attention with a window" : "attention";
-  s.has_kv = true;
-  s.input_width = s.width = kWidth;
-  Net& net = s.net;
-  s.input = net.embedding(kWidth);
-  const Dims heads = {tokens(), fixed(kHeads), fixed(kHead)};
+namespace {
+
+constexpr uint32_t kRowHeads = 2, kRowHead = 16, kRowWidth = kRowHeads * kRowHead;
+
+// K is the row itself, V twice the row; gives the mixed rows plus the row.
+void attend(Net& net, brim_value x, uint32_t window, brim_value result) {
+  const Dims heads = {tokens(), fixed(kRowHeads), fixed(kRowHead)}, flat = {tokens(), fixed(kRowWidth)};
   brim_binary_attr add{};
   add.kind = BRIM_BINARY_ADD;
-  const brim_value twice = net.temp({tokens(), fixed(kWidth)});
-  net.node(BRIM_OP_BINARY, {s.input, s.input}, {twice}, add);
-  const brim_value state = net.state(kv_state(kHeads, kHead, kHead, window)), written = net.next_version(state);
-  net.node(BRIM_OP_KV_WRITE, {state, net.reshaped(s.input, heads), net.reshaped(twice, heads)}, {written});
+  const brim_value twice = net.temp(flat), mixed = net.temp(heads);
+  net.node(BRIM_OP_BINARY, {x, x}, {twice}, add);
+  const brim_value state = net.state(kv_state(kRowHeads, kRowHead, kRowHead, window)),
+                   written = net.next_version(state);
+  net.node(BRIM_OP_KV_WRITE, {state, net.reshaped(x, heads), net.reshaped(twice, heads)}, {written});
   brim_attention_attr attr{};
-  attr.n_head = attr.n_head_kv = kHeads;
+  attr.n_head = attr.n_head_kv = kRowHeads;
   attr.scale = 0.25f;
   attr.window = window;
-  const brim_value mixed = net.temp(heads);
-  net.node(BRIM_OP_ATTENTION, {net.reshaped(s.input, heads), written}, {mixed}, attr,
+  net.node(BRIM_OP_ATTENTION, {net.reshaped(x, heads), written}, {mixed}, attr,
            BRIM_ATTENTION_CAUSAL | (window ? BRIM_ATTENTION_SLIDING_WINDOW : 0));
-  s.result = net.output({tokens(), fixed(kWidth)});
-  net.node(BRIM_OP_BINARY, {net.reshaped(mixed, {tokens(), fixed(kWidth)}), s.input}, {s.result}, add);
+  net.node(BRIM_OP_BINARY, {net.reshaped(mixed, flat), x}, {result}, add);
+}
+
+Sample rows_with_kv(const char* name) {
+  Sample s;
+  s.name = name;
+  s.has_kv = true;
+  s.input_width = s.width = kRowWidth;
+  s.input = s.net.embedding(kRowWidth);
+  return s;
+}
+
+}  // namespace
+
+Sample attention_only(uint32_t window) {
+  Sample s = rows_with_kv(window ? "attention with a window" : "attention");
+  s.result = s.net.output({tokens(), fixed(kRowWidth)});
+  attend(s.net, s.input, window, s.result);
+  return s;
+}
+
+Sample two_groups() {
+  Sample s = rows_with_kv("attention with and without a window");
+  const brim_value between = s.net.temp({tokens(), fixed(kRowWidth)});
+  attend(s.net, s.input, 0, between);
+  s.result = s.net.output({tokens(), fixed(kRowWidth)});
+  attend(s.net, between, 3, s.result);
   return s;
 }
 

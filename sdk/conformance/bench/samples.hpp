@@ -22,6 +22,8 @@ Sample feed_forward(std::mt19937_64& random, uint32_t weight_dtype = BRIM_DTYPE_
 Sample single_op(std::mt19937_64& random);
 // Attention alone over rows given by the host: K is the row itself, V twice the row. window: 0 or tokens.
 Sample attention_only(uint32_t window);
+// A full state and one with a window, behind each other.
+Sample two_groups();
 // A causal convolution, and linear attention without decay: one slot a sequence.
 Sample convolution(std::mt19937_64& random);
 Sample linear_attention(std::mt19937_64& random);

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <string_view>
 
 #include "../os/os.hpp"
 
@@ -14,9 +15,11 @@ Trial::Trial(Target target, const std::string& results)
 
 void Trial::record(const char* kind, const std::string& text) {
   const os::Uncounted own;
+  const std::string about = std::string_view(kind) == "finding" ? os::about() : std::string();
   // A plugin's texts may be no UTF-8.
-  const std::string line =
-      nlohmann::json{{kind, text}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  const std::string line = nlohmann::json{{kind, about.empty() ? text : text + " (" + about + ")"}}.dump(
+                               -1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                           "\n";
   const std::lock_guard lock(mutex_);
   std::fwrite(line.data(), 1, line.size(), results_.get());
   std::fflush(results_.get());

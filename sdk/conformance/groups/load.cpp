@@ -189,6 +189,9 @@ void create_many(Trial& trial) {
     trial.expect(after.files.size() == before.files.size(), "leak: {} open files before 100 instances, {} after",
                  before.files.size(), after.files.size());
   }
+  trial.expect(!counted.known || counted.environment == 0,
+               "create reads the environment ({} calls in 100 instances); settings are how a host configures a plugin",
+               counted.environment);
   // The checker's own strings come and go in pairs; what grows with the instances is the plugin's.
   const auto live = static_cast<int64_t>(counted.live);
   trial.expect(!counted.known || live < 50, "leak: {} allocations are left after 100 instances (create .. destroy)",
@@ -216,7 +219,10 @@ void two_instances(Trial& trial) {
   Layer other(trial, three);
   if (n == 0) return;
   brim_device *a = nullptr, *b = nullptr;
+  const uint64_t theirs = second.allocations();
   must(trial, "device_open", layer.device_open(0, &a));
+  trial.expect(second.allocations() == theirs,
+               "device_open of one instance takes memory from another instance's host: they share something global");
   must(trial, "device_open of a second instance", other.device_open(0, &b));
   layer.device_close(a);
   brim_device_info info{};

@@ -27,6 +27,10 @@ std::string temporary_path();
 void report_crashes_to(const std::string& file);
 // The call under way, static text: what a crash report names.
 void set_doing(const char* what) noexcept;
+// What is special in what the calls from now on are given, "bindings without a tail"; empty: nothing. Findings and crash
+// reports tell it.
+void set_about(const std::string& what);
+std::string about();
 
 // Stays open until the process ends. Null, and `error` in words, where it cannot be opened.
 void* open_library(const std::string& path, std::string* error);

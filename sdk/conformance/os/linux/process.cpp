@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -23,6 +24,7 @@ namespace {
 constexpr size_t kMostPrinted = 4096;
 
 std::atomic<const char*> doing{"nothing yet"};
+std::array<char, 256> about_text{};  // terminated; read by the handler as it is
 int crash_file = -1;
 
 std::string signal_text(int number) {
@@ -35,7 +37,8 @@ std::string signal_text(int number) {
 // Only calls that POSIX allows in a handler.
 void on_crash(int number) {
   const char* at = doing.load();
-  const std::array<const char*, 3> parts = {"{\"crashed_in\": \"", at, "\"}\n"};
+  const std::array<const char*, 5> parts = {"{\"crashed_in\": \"", at, about_text[0] ? ", " : "", about_text.data(),
+                                            "\"}\n"};
   for (const char* part : parts) {
     if (write(crash_file, part, strlen(part)) < 0) break;
   }
@@ -46,6 +49,13 @@ void on_crash(int number) {
 }  // namespace
 
 void set_doing(const char* what) noexcept { doing.store(what); }
+
+void set_about(const std::string& what) {
+  const size_t n = std::min(what.size(), about_text.size() - 1);
+  std::memcpy(about_text.data(), what.data(), n);
+  about_text[n] = 0;
+}
+std::string about() { return about_text.data(); }
 
 void report_crashes_to(const std::string& file) {
   crash_file = open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);

@@ -49,6 +49,12 @@ std::string exception_text(DWORD code) {
 }  // namespace
 
 void set_doing(const char*) noexcept {}
+
+namespace {
+std::string about_text;
+}
+void set_about(const std::string& what) { about_text = what; }
+std::string about() { return about_text; }
 void report_crashes_to(const std::string&) {
   // A dialog about a crash would stand until somebody closes it.
   SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX);
