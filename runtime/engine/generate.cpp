@@ -66,7 +66,8 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
   } catch (...) {
     // As it was before the call.
     engine_->with_sequences([&](Sequences& s) {
-      if (!s.has_recurrent() || before_prompt == 0) s.trim(static_cast<uint32_t>(local.id), before_prompt);
+      const auto id = static_cast<uint32_t>(local.id);
+      if (before_prompt == 0 || before_prompt >= s.shortest(id)) s.trim(id, before_prompt);
     });
     if (result) *result = done;
     throw;

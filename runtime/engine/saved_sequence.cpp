@@ -3,8 +3,8 @@
 //
 //   "BRIMSEQ" 0 | u32 version 1 | u32 canonical dtype | u64 model identity [2] | u64 n_tokens | u64 n_states
 //   i32 tokens [n_tokens]
-//   per state: u64 bytes, then the bytes: K [n_tokens, heads, k_width], V [n_tokens, heads, v_width]; of conv and
-//   recurrent states their F32 values
+//   per state: u64 bytes, then the bytes: K [n, heads, k_width], V [n, heads, v_width] of n = n_tokens, of states with
+//   a window the last min(n_tokens, window - 1) that the next row sees; of conv and recurrent states their F32 values
 //   u64 checksum [2] of everything before
 //
 // All numbers little-endian.
@@ -34,9 +34,17 @@ uint32_t canonical_of(const negotiator::Plan& plan) {
   return plan.request.kv_dtype == BRIM_DTYPE_F16 ? BRIM_DTYPE_F16 : BRIM_DTYPE_F32;
 }
 
-uint64_t state_bytes(const brim_state_desc& desc, bool paged, uint64_t n_tokens, uint32_t canonical) {
-  if (!paged) return desc.elements * sizeof(float);
-  return n_tokens * desc.n_head * (uint64_t{desc.k_width} + desc.v_width) * brim_dtype_block_bytes(canonical);
+// The first of n_tokens that is kept of a state.
+uint64_t first_kept(const negotiator::Plan& plan, uint32_t state, uint64_t n_tokens) {
+  const uint32_t group = plan.states[state].group;
+  return group == negotiator::kNoGroup ? 0 : plan.groups[group].first_seen(static_cast<uint32_t>(n_tokens));
+}
+
+uint64_t state_bytes(const negotiator::Plan& plan, uint32_t state, uint64_t n_tokens, uint32_t canonical) {
+  const brim_state_desc& desc = plan.model->description->states[state];
+  if (plan.states[state].group == negotiator::kNoGroup) return desc.elements * sizeof(float);
+  return (n_tokens - first_kept(plan, state, n_tokens)) * desc.n_head * (uint64_t{desc.k_width} + desc.v_width) *
+         brim_dtype_block_bytes(canonical);
 }
 
 template <class T>
@@ -59,10 +67,11 @@ void move_state(Residency& memory, const Sequences& sequences, uint32_t id, uint
   }
   brim_error error = empty_error();
   const auto& api = device.api();
-  const brim_status status = out ? api.state_export(device.queue(), &desc, &memory.state(state), blocks.data(), 0,
-                                                    n_tokens, canonical, bytes.data(), &error)
-                                 : api.state_import(device.queue(), &desc, &memory.state(state), blocks.data(), 0,
-                                                    n_tokens, canonical, bytes.data(), &error);
+  const uint64_t first = first_kept(memory.plan(), state, n_tokens), n = n_tokens - first;
+  const brim_status status = out ? api.state_export(device.queue(), &desc, &memory.state(state), blocks.data(), first,
+                                                    n, canonical, bytes.data(), &error)
+                                 : api.state_import(device.queue(), &desc, &memory.state(state), blocks.data(), first,
+                                                    n, canonical, bytes.data(), &error);
   device.check(status, error, out ? "exporting a state" : "importing a state");
 }
 
@@ -86,8 +95,7 @@ void Session::save(uint32_t sequence, const std::function<void(std::span<const s
   std::vector<std::byte> bytes;
   for (uint32_t s = 0; s < descs.size(); ++s) {
     const bool own = plan.states[s].storage == s && !held.empty();
-    const uint64_t n =
-        own ? state_bytes(descs[s], plan.states[s].group != negotiator::kNoGroup, held.size(), head.canonical) : 0;
+    const uint64_t n = own ? state_bytes(plan, s, held.size(), head.canonical) : 0;
     bytes.resize(n);
     if (own) {
       engine_->between_steps([&](Residency& memory, Sequences& sequences) {
@@ -138,8 +146,7 @@ uint32_t Session::restore(const std::function<void(std::span<std::byte>)>& read)
     std::vector<int32_t> held(n);
     get(std::as_writable_bytes(std::span(held)));
     const bool room = engine_->with_sequences([&](Sequences& sequences) {
-      std::vector<BlockCopy> none;
-      if (!sequences.extend(id, n, &none)) return false;
+      if (!sequences.reopen(id, n)) return false;
       sequences[id].tokens.assign(held.begin(), held.end());
       sequences[id].length = n;
       return true;
@@ -150,8 +157,7 @@ uint32_t Session::restore(const std::function<void(std::span<std::byte>)>& read)
     std::vector<std::byte> bytes;
     for (uint32_t s = 0; s < descs.size(); ++s) {
       const bool own = plan.states[s].storage == s && n > 0;
-      const uint64_t wanted =
-          own ? state_bytes(descs[s], plan.states[s].group != negotiator::kNoGroup, n, head.canonical) : 0;
+      const uint64_t wanted = own ? state_bytes(plan, s, n, head.canonical) : 0;
       uint64_t given = 0;
       get(std::as_writable_bytes(std::span(&given, 1)));
       if (given != wanted)

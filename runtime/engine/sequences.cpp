@@ -8,7 +8,8 @@ Sequences::Sequences(const negotiator::Plan& plan) : groups_(plan.groups), table
   for (Sequence& s : table_) {
     s.tokens.reserve(plan.request.n_ctx);
     s.blocks.resize(groups_.size());
-    for (size_t g = 0; g < groups_.size(); ++g) s.blocks[g].reserve(groups_[g].max_blocks);
+    s.first_block.resize(groups_.size());
+    for (uint32_t g = 0; g < groups_.size(); ++g) s.blocks[g].reserve(blocks_for(g, plan.request.n_ctx));
   }
   has_recurrent_ = std::any_of(plan.states.begin(), plan.states.end(),
                                [](const auto& s) { return s.group == negotiator::kNoGroup; });
@@ -26,6 +27,16 @@ std::optional<uint32_t> Sequences::create() {
   return std::nullopt;
 }
 
+uint32_t Sequences::shortest(uint32_t id) const {
+  const Sequence& s = table_[id];
+  if (has_recurrent_) return s.length;
+  uint32_t n = 0;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (s.first_block[g] > 0) n = std::max(n, s.first_block[g] * groups_[g].block_tokens + groups_[g].window - 1);
+  }
+  return n;
+}
+
 std::optional<uint32_t> Sequences::fork(uint32_t from, uint32_t n) {
   const auto id = create();
   if (!id) return id;
@@ -33,10 +44,10 @@ std::optional<uint32_t> Sequences::fork(uint32_t from, uint32_t n) {
   to.length = n;
   to.tokens.assign(table_[from].tokens.begin(), table_[from].tokens.begin() + n);
   for (uint32_t g = 0; g < groups_.size(); ++g) {
-    const uint32_t blocks = (n + groups_[g].block_tokens - 1) / groups_[g].block_tokens;
-    for (uint32_t b = 0; b < blocks; ++b) {
-      to.blocks[g].push_back(table_[from].blocks[g][b]);
-      pools_[g].share(to.blocks[g].back());
+    to.blocks[g].assign(table_[from].blocks[g].begin(), table_[from].blocks[g].begin() + blocks_for(g, n));
+    to.first_block[g] = n ? table_[from].first_block[g] : 0;
+    for (const int32_t block : to.blocks[g]) {
+      if (block != kGivenBack) pools_[g].share(block);
     }
   }
   return id;
@@ -47,11 +58,11 @@ void Sequences::trim(uint32_t id, uint32_t n) {
   s.length = std::min(s.length, n);
   s.tokens.resize(s.length);
   for (uint32_t g = 0; g < groups_.size(); ++g) {
-    const uint32_t keep = (n + groups_[g].block_tokens - 1) / groups_[g].block_tokens;
-    while (s.blocks[g].size() > keep) {
-      pools_[g].release(s.blocks[g].back());
+    while (s.blocks[g].size() > blocks_for(g, n)) {
+      if (s.blocks[g].back() != kGivenBack) pools_[g].release(s.blocks[g].back());
       s.blocks[g].pop_back();
     }
+    if (n == 0) s.first_block[g] = 0;
   }
 }
 
@@ -63,13 +74,12 @@ void Sequences::remove(uint32_t id) {
 
 bool Sequences::extend(uint32_t id, uint32_t n, std::vector<BlockCopy>* copies) {
   Sequence& s = table_[id];
-  const auto blocks_wanted = [&](uint32_t g) {
-    return (s.length + n + groups_[g].block_tokens - 1) / groups_[g].block_tokens;
-  };
+  const auto blocks_wanted = [&](uint32_t g) { return blocks_for(g, s.length + n); };
   // The block that the next token goes into, if it is begun and somebody else reads it too.
   const auto shared_block = [&](uint32_t g) -> int32_t* {
     const uint32_t at = s.length / groups_[g].block_tokens;
-    return at < s.blocks[g].size() && pools_[g].shared(s.blocks[g][at]) ? &s.blocks[g][at] : nullptr;
+    const bool begun = at < s.blocks[g].size() && s.blocks[g][at] != kGivenBack;
+    return begun && pools_[g].shared(s.blocks[g][at]) ? &s.blocks[g][at] : nullptr;
   };
   for (uint32_t g = 0; g < groups_.size(); ++g) {
     const size_t have = s.blocks[g].size();
@@ -86,6 +96,34 @@ bool Sequences::extend(uint32_t id, uint32_t n, std::vector<BlockCopy>* copies) 
     while (s.blocks[g].size() < blocks_wanted(g)) s.blocks[g].push_back(pools_[g].take());
   }
   return true;
+}
+
+bool Sequences::reopen(uint32_t id, uint32_t n) {
+  Sequence& s = table_[id];
+  for (uint32_t g = 0; g < groups_.size(); ++g) {
+    s.first_block[g] = groups_[g].first_seen(n) / groups_[g].block_tokens;
+    s.blocks[g].assign(s.first_block[g], kGivenBack);
+  }
+  std::vector<BlockCopy> none;
+  return extend(id, n, &none);
+}
+
+void Sequences::slide(uint32_t id, uint32_t safe) {
+  Sequence& s = table_[id];
+  for (uint32_t g = 0; g < groups_.size(); ++g) {
+    const auto first_kept = [&](uint32_t length) {
+      const uint32_t first = groups_[g].first_seen(length) / groups_[g].block_tokens;
+      return first - std::min(first, negotiator::kBlocksBehindWindow);
+    };
+    const uint32_t next = first_kept(s.length), back = first_kept(safe), back_end = blocks_for(g, safe);
+    for (uint32_t b = s.first_block[g]; b < next; ++b) {
+      int32_t& block = s.blocks[g][b];
+      if ((b >= back && b < back_end) || block == kGivenBack) continue;
+      pools_[g].release(block);
+      block = kGivenBack;
+    }
+    s.first_block[g] = std::max(s.first_block[g], back);
+  }
 }
 
 void Sequences::undo(const BlockCopy& copy) {

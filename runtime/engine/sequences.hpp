@@ -10,11 +10,14 @@
 
 namespace brim::engine {
 
+inline constexpr int32_t kGivenBack = -1;
+
 struct Sequence {
   bool alive = false;
   uint32_t length = 0;                       // tokens published
   std::vector<int32_t> tokens;               // [length]; -1 for a row given as an embedding
-  std::vector<std::vector<int32_t>> blocks;  // per group: block ids in order
+  std::vector<std::vector<int32_t>> blocks;  // per group: block ids in order, kGivenBack where a window has passed
+  std::vector<uint32_t> first_block;         // per group: all before it are given back
   // Slots of conv and recurrent states, 0 .. kSlotsPerSequence - 1 within the sequence's own.
   uint32_t slot = 0;       // current
   uint32_t safe_slot = 0;  // from before the job under way
@@ -43,7 +46,9 @@ class Sequences {
 
   // nullopt when all are alive.
   std::optional<uint32_t> create();
-  // The first n tokens of `from`, sharing its blocks.
+  // How far the sequence can be cut, beside to nothing: what the next row would see must still be there.
+  uint32_t shortest(uint32_t id) const;
+  // The first n tokens of `from`, sharing its blocks. Here and in trim, n is 0 or at least shortest().
   std::optional<uint32_t> fork(uint32_t from, uint32_t n);
   void trim(uint32_t id, uint32_t n);
   void remove(uint32_t id);
@@ -52,6 +57,10 @@ class Sequences {
   // step. False, with nothing changed, when a pool has too few blocks. Never allocates: `copies` has room for a group
   // each.
   bool extend(uint32_t id, uint32_t n, std::vector<BlockCopy>* copies);
+  // Room for n tokens of an empty sequence; groups with a window hold the last only. False as extend().
+  bool reopen(uint32_t id, uint32_t n);
+  // Gives back the blocks that no row to come will see, not even after going back to the first `safe` tokens.
+  void slide(uint32_t id, uint32_t safe);
   // Until it is known whether a copy was made, its source is kept; then it is let go, after undo() where it was not
   // made: the sequence has its shared block again.
   void keep(const BlockCopy& copy) { pools_[copy.group].share(copy.from); }
@@ -65,6 +74,10 @@ class Sequences {
   uint32_t n_groups() const { return static_cast<uint32_t>(groups_.size()); }
 
  private:
+  uint32_t blocks_for(uint32_t g, uint32_t n_tokens) const {
+    return (n_tokens + groups_[g].block_tokens - 1) / groups_[g].block_tokens;
+  }
+
   std::vector<negotiator::GroupPlan> groups_;
   std::vector<BlockPool> pools_;
   std::vector<Sequence> table_;

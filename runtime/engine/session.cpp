@@ -46,6 +46,20 @@ uint32_t Session::create_sequence() {
   return adopt(*id);
 }
 
+namespace {
+
+// Can the sequence's first n tokens be had?
+void check_reach(const Sequences& sequences, uint32_t id, uint32_t n) {
+  const uint32_t shortest = sequences.shortest(id);
+  if (n == 0 || n >= shortest) return;
+  fail(BRIM_UNSUPPORTED,
+       "{} cannot go back from {} to {} tokens: the least is {}, or 0 and what is wanted is run again",
+       sequences.has_recurrent() ? "the model's recurrent states" : "layers with a sliding window",
+       sequences[id].length, n, shortest);
+}
+
+}  // namespace
+
 uint32_t Session::fork(uint32_t sequence, uint32_t n_tokens) {
   idle();
   const Local from = at(sequence);
@@ -57,10 +71,7 @@ uint32_t Session::fork(uint32_t sequence, uint32_t n_tokens) {
     if (n_tokens == BRIM_AUTO) n_tokens = held;
     if (n_tokens > held)
       fail(BRIM_INVALID_ARGUMENT, "sequence {} holds {} tokens; {} cannot be forked", sequence, held, n_tokens);
-    if (s.has_recurrent() && n_tokens != held) {
-      fail(BRIM_UNSUPPORTED, "the model's recurrent states cannot go back from {} to {} tokens; fork all", held,
-           n_tokens);
-    }
+    check_reach(s, from_id, n_tokens);
     return s.fork(from_id, n_tokens);
   });
   if (!id) {
@@ -94,9 +105,7 @@ void Session::trim(uint32_t sequence, uint32_t n_tokens) {
     const uint32_t held = s[static_cast<uint32_t>(local.id)].length;
     if (n_tokens > held)
       fail(BRIM_INVALID_ARGUMENT, "sequence {} holds {} tokens; it cannot be trimmed to {}", sequence, held, n_tokens);
-    if (s.has_recurrent() && n_tokens != held && n_tokens != 0) {
-      fail(BRIM_UNSUPPORTED, "the model's recurrent states cannot go back from {} to {} tokens", held, n_tokens);
-    }
+    check_reach(s, static_cast<uint32_t>(local.id), n_tokens);
     s.trim(static_cast<uint32_t>(local.id), n_tokens);
   });
   local.pending = kNone;

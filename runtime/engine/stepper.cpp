@@ -96,8 +96,10 @@ void Stepper::compose(std::span<const StepRow> rows, const Sequences& sequences)
           graph::StepLayout::at(block, group.kv_len)[s] = static_cast<int32_t>(row.index + 1);
           if (first) {
             const auto& blocks = sequences[row.sequence].blocks[g];
-            std::copy(blocks.begin(), blocks.end(),
+            const uint32_t skipped = sequences.group(g).first_seen(row.index) / group.block_tokens;
+            std::copy(blocks.begin() + skipped, blocks.end(),
                       graph::StepLayout::at(block, group.block_table) + uint64_t{s} * group.max_blocks);
+            graph::StepLayout::at(block, group.kv_first)[s] = static_cast<int32_t>(skipped * group.block_tokens);
           }
         }
         if (first && sequences.has_recurrent()) {

@@ -36,6 +36,7 @@ class Builder {
             uint32_t n_in, brim_value* out, uint32_t n_out);
   void output(uint32_t role, brim_value value);
   const brim_value_desc* operand(brim_value v) const;
+  void check_window(const NodeDraft& draft) const;
 
   const model::ModelFile& file_;
   const Description& description_;
@@ -125,6 +126,15 @@ const brim_value_desc* Builder::operand(brim_value v) const {
   return &graph_->values_[v];
 }
 
+// A state with a window gives back what fell out of it: nobody may look further.
+void Builder::check_window(const NodeDraft& draft) const {
+  const uint32_t kept = description_.states[draft.in[1]->role].window;
+  const auto& attr = *static_cast<const brim_attention_attr*>(draft.attr);
+  if (kept == 0 || ((draft.must & BRIM_ATTENTION_SLIDING_WINDOW) && attr.window <= kept)) return;
+  fail(BRIM_INVALID_ARGUMENT, "the state keeps a window of {} tokens; attention over it needs one that is not larger",
+       kept);
+}
+
 void Builder::emit(uint32_t op, uint32_t op_rev, uint64_t must, uint64_t hints, const void* attr, const brim_value* in,
                    uint32_t n_in, brim_value* out, uint32_t n_out) {
   Graph& g = *graph_;
@@ -150,6 +160,7 @@ void Builder::emit(uint32_t op, uint32_t op_rev, uint64_t must, uint64_t hints, 
   NodeDraft draft{op, op_rev, must, attr ? attribute.data() : nullptr, inputs, {in, n_in}, outputs};
   try {
     infer(draft);
+    if (op == BRIM_OP_ATTENTION) check_window(draft);
   } catch (const Error& e) {
     std::string shapes;
     for (const auto* v : inputs) shapes += (shapes.empty() ? "" : ", ") + (v ? shape_text(*v) : std::string("-"));

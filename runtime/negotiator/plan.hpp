@@ -83,10 +83,19 @@ struct StatePlan {
   uint64_t bytes = 0;  // 0 where it shares
 };
 
-// States of one kind and window whose blocks hold equally many tokens share block tables.
+// Blocks that are kept behind a window, so that a sequence can always go back by a block of tokens.
+inline constexpr uint32_t kBlocksBehindWindow = 1;
+
+// States of one kind and window whose blocks hold equally many tokens share block tables. With a window, blocks that no
+// row to come can see are given back: a sequence holds what its next rows see and, while a job is under way, what they
+// would see if it had to go back to the job's beginning.
 struct GroupPlan {
-  uint32_t kind = 0, window = 0;
-  uint32_t block_tokens = 0, max_blocks = 0, n_blocks = 0;
+  uint32_t kind = 0, window = 0;  // 0: everything is seen
+  uint32_t block_tokens = 0;
+  uint32_t max_blocks = 0;  // that the rows of one step see of a sequence
+  uint32_t n_blocks = 0;    // of all sequences together
+  // The first token that the row at that place of a sequence sees.
+  uint32_t first_seen(uint32_t index) const { return window != 0 && index >= window ? index - window + 1 : 0; }
   graph::GroupShape shape() const { return {max_blocks, block_tokens}; }
 };
 

@@ -26,11 +26,22 @@ brim_state_layout layout_of(const Plan& plan, uint32_t device, const brim_state_
   return layout;
 }
 
-uint32_t blocks_of(uint32_t block_tokens, uint32_t n_ctx, uint32_t n_seqs, uint64_t kv_tokens) {
-  const uint64_t per_sequence = (uint64_t{n_ctx} + block_tokens - 1) / block_tokens;
+// max_blocks and n_blocks of a group, for a context of n_ctx and a pool of kv_tokens.
+void count_blocks(GroupPlan& g, const Request& r, uint32_t n_ctx, uint64_t kv_tokens) {
+  const auto blocks = [&](uint64_t tokens) { return (tokens + g.block_tokens - 1) / g.block_tokens; };
+  const uint64_t per_sequence = blocks(n_ctx);
+  uint64_t in_step = per_sequence;
   // Sequences fill blocks of their own: each may leave one partly empty.
-  const uint64_t wanted = (kv_tokens + block_tokens - 1) / block_tokens + n_seqs - 1;
-  return static_cast<uint32_t>(std::min(per_sequence * n_seqs, wanted));
+  uint64_t together = std::min(per_sequence * r.n_seqs, blocks(kv_tokens) + r.n_seqs - 1);
+  if (g.window != 0) {
+    // The rows of a step and the window before the first; for going back, the window before the job. Each run of tokens
+    // begins and ends anywhere in a block.
+    const uint64_t window = blocks(g.window - 1) + 1, kept = window + kBlocksBehindWindow;
+    in_step = std::min(in_step, window + blocks(r.n_batch));
+    together = std::min(together, r.n_seqs * (2 * kept + 1) + r.n_batch / g.block_tokens);
+  }
+  g.max_blocks = static_cast<uint32_t>(in_step);
+  g.n_blocks = static_cast<uint32_t>(together);
 }
 
 void place_states(Plan& plan) {
@@ -50,8 +61,7 @@ void place_states(Plan& plan) {
         g.kind = descs[i].kind;
         g.window = descs[i].window;
         g.block_tokens = s.layout.block_tokens;
-        g.max_blocks = (r.n_ctx + g.block_tokens - 1) / g.block_tokens;
-        g.n_blocks = blocks_of(g.block_tokens, r.n_ctx, r.n_seqs, r.kv_tokens);
+        count_blocks(g, r, r.n_ctx, r.kv_tokens);
         group = plan.groups.insert(plan.groups.end(), g);
       }
       s.group = static_cast<uint32_t>(group - plan.groups.begin());
@@ -61,7 +71,9 @@ void place_states(Plan& plan) {
     }
     if (s.storage == i) {
       s.bytes = s.layout.block_bytes * s.n_blocks;
-      if (is_paged(descs[i].kind)) plan.kv_bytes_per_token += s.layout.block_bytes / s.layout.block_tokens;
+      if (is_paged(descs[i].kind) && descs[i].window == 0) {
+        plan.kv_bytes_per_token += s.layout.block_bytes / s.layout.block_tokens;
+      }
     }
   }
 }
@@ -194,7 +206,11 @@ uint64_t state_bytes(const Plan& plan, uint32_t n_ctx, uint32_t kv_dtype) {
     }
     const brim_state_layout layout = layout_of(plan, s.device, descs[i], kv_dtype);
     const uint64_t tokens = full ? uint64_t{n_ctx} * r.n_seqs : std::min(r.kv_tokens, uint64_t{n_ctx} * r.n_seqs);
-    bytes += layout.block_bytes * blocks_of(layout.block_tokens, n_ctx, r.n_seqs, tokens);
+    GroupPlan group;
+    group.window = descs[i].window;
+    group.block_tokens = layout.block_tokens;
+    count_blocks(group, r, n_ctx, tokens);
+    bytes += layout.block_bytes * group.n_blocks;
   }
   return bytes;
 }

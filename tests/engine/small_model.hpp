@@ -1,5 +1,6 @@
 // Llama files with random weights, small enough to be built for every test: grouped-query attention, a vocabulary of
-// all bytes, wide enough that logits differ clearly from token to token.
+// all bytes, wide enough that logits differ clearly from token to token. With a window they are Gemma 2 files, of which
+// every other layer sees that many tokens only.
 #pragma once
 
 #include <cmath>
@@ -17,15 +18,19 @@ struct SmallModel {
   bool q8_0 = false;     // matrices in Q8_0 rather than F32
   bool biases = false;   // of Q, K and V
   bool factors = false;  // rope_freqs
+  uint32_t window = 0;
   uint32_t seed = 1;
 
   void write(const std::filesystem::path& path) const {
     std::mt19937 random(seed);
     GgufBuilder b;
-    vocabulary(b);
-    b.set("llama.block_count", layers).set("llama.context_length", context).set("llama.embedding_length", width);
-    b.set("llama.feed_forward_length", ff).set("llama.attention.head_count", heads);
-    b.set("llama.attention.head_count_kv", kv_heads).set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    const std::string family = window ? "gemma2" : "llama";
+    vocabulary(b, family);
+    b.set(family + ".block_count", layers).set(family + ".context_length", context);
+    b.set(family + ".embedding_length", width).set(family + ".feed_forward_length", ff);
+    b.set(family + ".attention.head_count", heads).set(family + ".attention.head_count_kv", kv_heads);
+    b.set(family + ".attention.layer_norm_rms_epsilon", 1e-5f);
+    if (window) b.set(family + ".attention.sliding_window", window);
     const auto values = [&](uint64_t n, float mean, float deviation) {
       std::normal_distribution<float> normal(mean, deviation);
       std::vector<float> v(n);
@@ -52,6 +57,8 @@ struct SmallModel {
       const std::string block = "blk." + std::to_string(i) + ".";
       vector(block + "attn_norm.weight", width, 1, 0.1f);
       vector(block + "ffn_norm.weight", width, 1, 0.1f);
+      if (window) vector(block + "post_attention_norm.weight", width, 1, 0.1f);
+      if (window) vector(block + "post_ffw_norm.weight", width, 1, 0.1f);
       matrix(block + "attn_q.weight", width, width, 2);
       matrix(block + "attn_k.weight", kv_width, width, 2);
       matrix(block + "attn_v.weight", kv_width, width, 1);
@@ -89,7 +96,7 @@ struct SmallModel {
     return out;
   }
 
-  static void vocabulary(GgufBuilder& b) {
+  static void vocabulary(GgufBuilder& b, const std::string& family) {
     std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
     std::vector<int32_t> types = {2, 3, 3};
     for (int i = 0; i < 256; ++i) {
@@ -102,7 +109,7 @@ struct SmallModel {
       tokens.push_back("w" + std::to_string(tokens.size()));
       types.push_back(1);
     }
-    b.set("general.architecture", "llama").set("general.name", "small").set("tokenizer.ggml.model", "llama");
+    b.set("general.architecture", family).set("general.name", "small").set("tokenizer.ggml.model", "llama");
     b.set("tokenizer.ggml.tokens", tokens).set("tokenizer.ggml.scores", std::vector<float>(tokens.size()));
     b.set("tokenizer.ggml.token_type", types);
     b.set("tokenizer.ggml.bos_token_id", uint32_t{1}).set("tokenizer.ggml.eos_token_id", uint32_t{2});

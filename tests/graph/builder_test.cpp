@@ -146,3 +146,32 @@ TEST_CASE("the hash names what is computed: equal over phases, different for ano
   CHECK(plain != hash(BRIM_BINARY_DIV, false, BRIM_PHASE_PREFILL));
   CHECK(plain != hash(BRIM_BINARY_SUB, true, BRIM_PHASE_PREFILL));
 }
+
+TEST_CASE("a state with a window is attended to within the window only") {
+  const auto attend = [](uint64_t must, uint32_t window) {
+    return Emitted(
+        [=](const Emitter& e) {
+          brim_value heads = 0, out = 0;
+          const brim_shape_attr shape = {sizeof(shape), 3, {{BRIM_SYM_N_TOKENS, 1}, {0, 2}, {0, 4}}};
+          e.emit(BRIM_OP_RESHAPE, {rows_of(e)}, &heads, &shape);
+          brim_attention_attr a{};
+          a.struct_size = sizeof(a);
+          a.n_head = a.n_head_kv = 2;
+          a.window = window;
+          e.emit(BRIM_OP_ATTENTION, {heads, e.state(1), 0}, &out, &a, BRIM_ATTENTION_CAUSAL | must);
+        },
+        [](const brim_builder_api* api, brim_builder* builder) {
+          brim_state_desc s{};
+          s.struct_size = sizeof(s);
+          s.kind = BRIM_STATE_KV_WINDOW;
+          s.n_head = 2;
+          s.k_width = s.v_width = 4;
+          s.window = 16;
+          uint32_t id = 0;
+          api->add_state(builder, &s, &id);
+        });
+  };
+  CHECK_NOTHROW(attend(BRIM_ATTENTION_SLIDING_WINDOW, 16).graph());
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "window of 16", attend(BRIM_ATTENTION_SLIDING_WINDOW, 17).graph());
+  CHECK_FAILS(BRIM_INVALID_ARGUMENT, "window of 16", attend(0, 0).graph());
+}

@@ -212,7 +212,7 @@ typedef struct brim_plan_info {
   uint32_t n_ctx, n_seqs, n_batch, kv_dtype, numerics, load; /* as decided */
   uint64_t kv_tokens;
   uint64_t bytes_per_token;    /* weight bytes that decoding one token reads, one sequence, empty context */
-  uint64_t kv_bytes_per_token; /* KV bytes that one token of context holds, and that each later token reads */
+  uint64_t kv_bytes_per_token; /* KV bytes that a token of context holds and each later one reads; without window layers */
   double predicted_decode;     /* tokens/s at bandwidth limit, one sequence; 0 where the bandwidth is unknown */
 } brim_plan_info;
 
@@ -309,7 +309,7 @@ BRIM_API brim_status BRIM_CALL brim_sequence_create(brim_session *session, uint3
 /* The first n_tokens of a sequence as a new one: shares full blocks, copies on write. BRIM_AUTO as n_tokens: all. */
 BRIM_API brim_status BRIM_CALL brim_sequence_fork(brim_session *session, uint32_t sequence, uint32_t n_tokens,
                                                   uint32_t *out, brim_error *error);
-/* Forgets the tokens from n_tokens on. UNSUPPORTED where a state cannot go back that far. */
+/* Forgets the tokens from n_tokens on. UNSUPPORTED, with the least length, where a state cannot go back that far. */
 BRIM_API brim_status BRIM_CALL brim_sequence_trim(brim_session *session, uint32_t sequence, uint32_t n_tokens,
                                                   brim_error *error);
 BRIM_API brim_status BRIM_CALL brim_sequence_remove(brim_session *session, uint32_t sequence, brim_error *error);
