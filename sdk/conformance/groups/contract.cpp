@@ -224,8 +224,8 @@ void pure_planning(Trial& trial) {
     trial.expect(same_support(a, b), "support: node {} is answered {} and then {}", node, a.level, b.level);
     trial.expect(
         same_support(a, c),
-        "support: node {} is answered {} in a graph whose values and nodes lie further apart than they are large, and "
-        "{} where they do not",
+        "support: a graph's values and nodes are misread where they lie further apart than they are large: node {} is "
+        "answered {} there, {} elsewhere",
         node, a.level, c.level);
     trial.expect(a.level <= BRIM_SUPPORT_YES, "support: level {} is none of BRIM_SUPPORT_*", a.level);
     trial.expect((a.in_place >> sample.net.nodes[node].in.size()) == 0,

@@ -34,13 +34,19 @@ std::string signal_text(int number) {
          (words ? std::string(" (") + words + ")" : "");
 }
 
-// Only calls that POSIX allows in a handler.
+// Only calls that POSIX allows in a handler. Threads of a team may crash together: the first one speaks, in one write,
+// and the others wait for the end.
 void on_crash(int number) {
-  const char* at = doing.load();
-  const std::array<const char*, 5> parts = {"{\"crashed_in\": \"", at, about_text[0] ? ", " : "", about_text.data(),
-                                            "\"}\n"};
-  for (const char* part : parts) {
-    if (write(crash_file, part, strlen(part)) < 0) break;
+  static std::atomic<bool> told{false};
+  while (told.exchange(true)) pause();
+  std::array<char, 512> line;
+  size_t n = 0;
+  for (const char* part : {"{\"crashed_in\": \"", doing.load(), about_text[0] ? ", " : "",
+                           static_cast<const char*>(about_text.data()), "\"}\n"}) {
+    for (; *part != 0 && n < line.size(); ++part) line[n++] = *part;
+  }
+  if (write(crash_file, line.data(), n) < 0) {
+    // Then the report says less.
   }
   signal(number, SIG_DFL);
   raise(number);
