@@ -32,7 +32,8 @@ namespace brim::api {
 // What every handle that comes from one runtime shares.
 struct Runtime {
   std::shared_ptr<negotiator::Machine> machine;
-  std::mutex mutex;  // of the topology's budgets, which planning and reports read anew
+  std::string architecture;  // the plugin that models are opened with; empty: the best match
+  std::mutex mutex;          // of the topology's budgets, which planning and reports read anew
 };
 
 // What every handle on one opened model shares.

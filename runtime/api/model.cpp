@@ -14,7 +14,8 @@ constexpr size_t kShown = 16;
 std::shared_ptr<Model> open(const std::shared_ptr<Runtime>& runtime, const std::string& path, std::string_view plugin) {
   auto model = std::make_shared<Model>();
   model->runtime = runtime;
-  model->open = negotiator::open_model(runtime->machine, path, plugin);
+  model->open =
+      negotiator::open_model(runtime->machine, path, plugin.empty() ? std::string_view(runtime->architecture) : plugin);
   const model::Metadata& metadata = model->open->file.metadata();
   model->name = metadata.string("general.name").value_or("");
   model->architecture = metadata.string("general.architecture").value_or("");

@@ -121,6 +121,7 @@ brim_status brim_runtime_create(const brim_runtime_config* config, brim_runtime*
     require_live_device(*machine, found);
     auto runtime = std::make_shared<Runtime>();
     runtime->machine = std::move(machine);
+    runtime->architecture = options.text("runtime.architecture");
     *out = new brim_runtime{std::move(runtime)};
   });
 }

@@ -39,7 +39,7 @@ std::string wanted(const Option& option) {
     case Type::kBoolean:
       return "true or false";
     case Type::kText:
-      return fmt::format("one of {}", fmt::join(option.choices, ", "));
+      return option.choices.empty() ? "a text" : fmt::format("one of {}", fmt::join(option.choices, ", "));
     case Type::kFolders:
       return "a list of absolute folders";
   }
@@ -67,7 +67,7 @@ Value checked(const Place& place, const Option& option, Value value, std::string
       break;
     case Type::kText: {
       const std::string& text = std::get<std::string>(value);
-      good = std::ranges::find(option.choices, text) != option.choices.end();
+      good = option.choices.empty() || std::ranges::find(option.choices, text) != option.choices.end();
       break;
     }
     case Type::kFolders:

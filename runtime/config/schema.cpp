@@ -19,6 +19,11 @@ Option choice(std::string_view key, std::vector<std::string_view> choices, std::
   return {key, Type::kText, std::string(choices.front()), 0, 0, 0, std::move(choices), help};
 }
 
+// Any text; empty: nothing said.
+Option free_text(std::string_view key, std::string_view help) {
+  return {key, Type::kText, std::string(), 0, 0, 0, {}, help};
+}
+
 constexpr uint64_t kMost32 = 0x7fffffff;
 
 const std::vector<Option>& table() {
@@ -33,6 +38,8 @@ const std::vector<Option>& table() {
        0,
        {},
        "Absolute folders searched for plugins, in this order; none: brim/plugins beside the library"},
+      free_text("runtime.architecture",
+                "The architecture plugin for every model, by id; empty: the one that knows the file best"),
 
       integer("plan.context", 0, kMost32, "Tokens that one sequence can hold; 0: as trained, 8192 at most"),
       integer("plan.sequences", 0, 65536, "Sequences alive at once, over all sessions; 0: 1"),

@@ -26,7 +26,7 @@ struct Option {
   Value standard;                         // the default
   double low = 0, high = 0;               // of numbers
   uint64_t most = 0;                      // of integers; the least is 0
-  std::vector<std::string_view> choices;  // of texts
+  std::vector<std::string_view> choices;  // of texts; none: any text
   std::string_view help;
 };
 

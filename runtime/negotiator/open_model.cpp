@@ -5,13 +5,16 @@
 namespace brim::negotiator {
 namespace {
 
-std::shared_ptr<const loader::Architecture> chosen(const Machine& machine, std::string_view id) {
+// A name without a dot is short for one of Brim's own, as in a configuration.
+std::shared_ptr<const loader::Architecture> chosen(const Machine& machine, std::string_view name) {
+  const std::string id = fmt::format("{}{}", name.find('.') == name.npos ? "brim." : "", name);
   std::string known;
   for (const auto& a : machine.loader->architectures()) {
     if (a->plugin->id() == id) return a;
     known += (known.empty() ? "" : ", ") + a->plugin->id();
   }
-  fail(BRIM_NOT_FOUND, "no architecture plugin \"{}\" is loaded; loaded are: {}", id, known.empty() ? "none" : known);
+  fail(BRIM_NOT_FOUND, "the architecture plugin \"{}\" was chosen and is not loaded; loaded are: {}", id,
+       known.empty() ? "none" : known);
 }
 
 std::shared_ptr<const loader::Architecture> best_match(const Machine& machine, const model::ModelFile& file) {
@@ -31,8 +34,11 @@ std::shared_ptr<const loader::Architecture> best_match(const Machine& machine, c
     }
   }
   if (tie) {
-    fail(BRIM_INVALID_ARGUMENT, "{}: the plugins {} and {} claim the file equally; choose one by its id", file.path(),
-         best->plugin->id(), rival);
+    fail(BRIM_INVALID_ARGUMENT,
+         "{}: the plugins {} and {} know the file equally well ({} of 100); choose one by its id: runtime.architecture "
+         "in "
+         "the configuration, --architecture of the brim command, or the argument of brim_model_open",
+         file.path(), best->plugin->id(), rival, best_score);
   }
   return best;
 }

@@ -33,7 +33,7 @@ struct OpenModel {
 };
 
 // `architecture`: a plugin's id, which wins over every score; empty: the plugin with the highest score. Throws
-// NOT_FOUND for an id that is not loaded and INVALID_ARGUMENT, naming both, where two plugins claim the file equally.
+// NOT_FOUND for an id that is not loaded and INVALID_ARGUMENT, naming both, where two plugins have the highest score.
 std::shared_ptr<const OpenModel> open_model(std::shared_ptr<Machine> machine, const std::string& path,
                                             std::string_view architecture);
 

@@ -51,6 +51,7 @@ brim::Config make_config(const RuntimeOptions& options, const PlanOptions& plan)
     config.set(setting.substr(0, equals), setting.substr(equals + 1));
   }
   if (options.threads) config.set("runtime.threads", std::to_string(*options.threads));
+  if (options.architecture) config.set("runtime.architecture", *options.architecture);
   if (options.verbosity > 0) {
     config.set("runtime.log_level", options.verbosity == 1 ? "info" : options.verbosity == 2 ? "debug" : "trace");
   }

@@ -26,6 +26,12 @@ void add_runtime_options(CLI::App& app, RuntimeOptions& options) {
       ->type_name("DIR")
       ->allow_extra_args(false)
       ->group(group);
+  app.add_option(
+         "--architecture", options.architecture,
+         "Architecture plugin for every model, by its id in `brim plugins`. Default: the one that knows the file "
+         "best")
+      ->type_name("ID")
+      ->group(group);
   app.add_flag("-v,--verbose", options.verbosity, "Log to standard error; -vv: debugging, -vvv: everything")
       ->group(group);
   app.add_flag("--quiet", options.quiet, "Results only: no progress, no warnings, no summary")->group(group);

@@ -37,6 +37,7 @@ struct RuntimeOptions {
   std::vector<std::string> settings;  // KEY=VALUE
   std::optional<uint32_t> threads;
   std::vector<std::string> plugin_dirs;
+  std::optional<std::string> architecture;
   int verbosity = 0;
   bool quiet = false;
 };

@@ -137,7 +137,8 @@ typedef struct brim_model_info {
 } brim_model_info;
 
 /* [control] Reads headers only. A vocabulary-only file, or one of an architecture that no plugin knows, opens too: what it
- * lacks fails when asked for (plan, load). `architecture_plugin` chooses a plugin by id; empty: the best match. */
+ * lacks fails when asked for (plan, load). `architecture_plugin` chooses a plugin by id, which wins over every match; empty: the
+ * one that runtime.architecture names, else the best match, where two equally good ones are INVALID_ARGUMENT naming both. */
 BRIM_API brim_status BRIM_CALL brim_model_open(brim_runtime *runtime, brim_str path, brim_str architecture_plugin,
                                                brim_model **out, brim_error *error);
 /* [any] */
