@@ -55,6 +55,7 @@ struct brim_plugin {
   std::set<const void*> live;                // objects that the host may use
   std::string misuse;                        // the first breach of the contract
   bool lost = false;                         // of the device, for all its handles
+  bool starved = false;                      // work found no memory: what it should have written is not there
   std::atomic<uint64_t> calls{0}, works{0};  // counted for fail_at and lost_at
   uint64_t used = 0;                         // bytes of heap 0
 
@@ -74,6 +75,7 @@ struct brim_plugin {
   void check_well() {
     const std::lock_guard lock(mutex);
     if (lost) throw brim_async::Failure{BRIM_DEVICE_LOST, "the async device was lost"};
+    if (starved) throw brim_async::Failure{BRIM_OUT_OF_MEMORY, "no memory"};
     if (!misuse.empty()) throw brim_async::Failure{BRIM_INTERNAL, "the host broke the contract: " + misuse};
   }
   void want_live(const void* object, const char* what) {
@@ -146,14 +148,14 @@ brim_status guard(brim_error* error, const F& f) noexcept {
   try {
     f();
     return BRIM_OK;
-  } catch (const Failure& e) {
-    failure = e;
+  } catch (Failure& e) {
+    failure = std::move(e);  // a copy would want memory
   } catch (const std::bad_alloc&) {
     failure.code = BRIM_OUT_OF_MEMORY;
     failure.message = "no memory";
-  } catch (const std::exception& e) {
+  } catch (const std::exception&) {
     failure.code = BRIM_INTERNAL;
-    failure.message = e.what();
+    failure.message = "an exception";
   }
   if (error) {
     brim_error full{};

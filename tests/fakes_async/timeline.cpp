@@ -44,6 +44,9 @@ void brim_queue::loop() {
       work.run();
     } catch (const brim_async::Failure&) {
       // A breach or a loss is remembered already; waiting for the fence tells it.
+    } catch (const std::bad_alloc&) {
+      const std::lock_guard guard(plugin->mutex);
+      plugin->starved = true;
     }
     for (brim_buffer* buffer : work.uses) --buffer->pending;
     if (work.running) --*work.running;

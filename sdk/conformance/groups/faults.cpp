@@ -11,6 +11,29 @@ namespace {
 // What a host does with a backend, from create to destroy; everything is given back whatever fails on the way.
 void whole_life(Trial& trial, Host& host, const Sample& sample) {
   Device device(trial, host);
+  Layer& layer = device.layer();
+  {
+    const Buffer from(device, 64), to(device, 64);
+    must(trial, "copy", layer.copy(device.queue(), to.handle(), to.offset(), from.handle(), from.offset(), 64));
+    must(trial, "fence_wait", device.finish());
+  }
+  const auto or_unsupported = [&](const char* entry, const Answer& answer) {
+    if (answer.status != BRIM_UNSUPPORTED && answer.status != BRIM_INVALID_ARGUMENT) must(trial, entry, answer);
+    return answer.ok();
+  };
+  if (layer.table().buffer_import != nullptr) {
+    const Fenced memory(4096, 4096);
+    brim_buffer* imported = nullptr;
+    if (or_unsupported("buffer_import", layer.buffer_import(device.handle(), memory.data(), 4096, true, &imported))) {
+      layer.buffer_free(imported);
+    }
+  }
+  if (layer.table().device_describe != nullptr) {
+    brim_device* described = nullptr;
+    const Settings description = {{"name", "a described device"}, {"memory", "1073741824"}};
+    if (or_unsupported("device_describe", layer.device_describe(description, &described)))
+      layer.device_close(described);
+  }
   Setup setup;
   setup.pieces = 2;
   Program program(device, sample.net, setup);
