@@ -2,6 +2,7 @@
 # top folder, when every target is known.
 #
 #   include/brim/*.h, *.hpp    lib/libbrim.so*    lib/brim/plugins/*    lib/cmake/Brim/*    share/doc/brim/*    bin/*
+#   share/brim/template/{backend,architecture}: projects to copy
 #
 # The tree can be moved as a whole: programs find lib/ and the library finds brim/plugins by their own places.
 include(CMakePackageConfigHelpers)
@@ -21,12 +22,13 @@ if(WIN32)
 endif()
 configure_package_config_file(
   ${PROJECT_SOURCE_DIR}/sdk/cmake/BrimConfig.cmake.in ${PROJECT_BINARY_DIR}/sdk/BrimConfig.cmake
-  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Brim PATH_VARS BRIM_INSTALLED_PLUGIN_DIR)
+  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Brim PATH_VARS BRIM_INSTALLED_PLUGIN_DIR CMAKE_INSTALL_BINDIR)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/sdk/BrimConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/sdk/BrimConfig.cmake ${PROJECT_BINARY_DIR}/sdk/BrimConfigVersion.cmake
               ${PROJECT_SOURCE_DIR}/sdk/cmake/BrimPlugin.cmake ${PROJECT_SOURCE_DIR}/sdk/cmake/plugin.map
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Brim)
 
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/sdk/template DESTINATION ${CMAKE_INSTALL_DATADIR}/brim)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/sdk/docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
 foreach(page README.md LICENSE)
   install(FILES ${PROJECT_SOURCE_DIR}/${page} DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)

@@ -170,8 +170,8 @@ TEST_CASE("the runtime names no certain backend and no certain architecture") {
   }
 }
 
-TEST_CASE("backends, plugins, samples and brim-check know the SDK only") {
-  for (const char* kind : {"backends", "plugins", "samples"}) {
+TEST_CASE("backends, plugins, samples, templates and brim-check know the SDK only") {
+  for (const char* kind : {"backends", "plugins", "samples", "sdk/template"}) {
     if (!fs::exists(kRoot / kind)) continue;
     for (const auto& entry : fs::directory_iterator(kRoot / kind)) {
       if (!entry.is_directory()) continue;
