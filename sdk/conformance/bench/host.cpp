@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <new>
 
 #include "../os/os.hpp"
 
@@ -17,6 +17,9 @@ constexpr uint64_t kMostBytes = 8ull << 30;  // more than any test's plugin need
 Host& of(brim_host* host) { return *reinterpret_cast<Host*>(host); }
 
 thread_local bool in_team = false;
+
+uint64_t step_of(uint64_t alignment) { return std::max<uint64_t>(alignment, 16); }
+void release(void* raw, uint64_t alignment) { ::operator delete (raw, std::align_val_t{step_of(alignment)}); }
 
 }  // namespace
 
@@ -111,7 +114,7 @@ Host::Host(const Shape& shape) : table_(shape.api_bytes, 8), threads_(std::max(1
 
 Host::~Host() {
   // What the plugin leaked is a finding of its own; here it only must not stay.
-  for (const auto& [p, block] : live_) std::free(block.raw);
+  for (const auto& [p, block] : live_) release(block.raw, block.alignment);
 }
 
 void Host::sin(std::string what) {
@@ -141,9 +144,9 @@ void* Host::take(uint64_t bytes, uint64_t alignment) {
     refuse_at_.fetch_sub(1);
   }
   if (bytes > kMostBytes) return nullptr;
-  const uint64_t step = std::max<uint64_t>(alignment, 16), lead = (kEdge + step - 1) / step * step;
+  const uint64_t step = step_of(alignment), lead = (kEdge + step - 1) / step * step;
   const uint64_t whole = (lead + bytes + kEdge + step - 1) / step * step;
-  auto* raw = static_cast<std::byte*>(std::aligned_alloc(step, whole));
+  auto* raw = static_cast<std::byte*>(::operator new (whole, std::align_val_t{step}, std::nothrow));
   if (raw == nullptr) return nullptr;
   std::fill(raw, raw + lead, kGuard);
   std::byte* at = raw + lead;
@@ -188,7 +191,7 @@ void Host::give_back(void* p, uint64_t bytes, uint64_t alignment) {
     sin(fmt::format("a block of {} bytes of host memory was written outside of its bounds", block.bytes));
   }
   std::memset(p, static_cast<int>(kGone), block.bytes);
-  std::free(block.raw);
+  release(block.raw, block.alignment);
 }
 
 uint32_t Host::run_team(uint32_t want, brim_task_fn fn, void* arg) {
