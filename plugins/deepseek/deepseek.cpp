@@ -57,7 +57,7 @@ void read_attention(const Meta& meta, Model& m) {
   m.scale = 1 / std::sqrt(static_cast<float>(k_width));
   if (m.rope.yarn) {  // its magnitude is in the scores' scale, squared
     const float magnitude =
-        1 + meta.f32_or(d.key("rope.scaling.yarn_log_multiplier"), 0) * std::log(1 / m.rope.freq_scale);
+        1 + meta.f32_or(d.key("rope.scaling.yarn_log_multiplier"), 0, 0) * std::log(1 / m.rope.freq_scale);
     m.rope.magnitude = 1;
     m.scale *= magnitude * magnitude;
   }
@@ -71,7 +71,7 @@ uint32_t read_router(const Meta& meta, Model& m) {
   const uint32_t gate = meta.u32_or(d.key("expert_gating_func"), 1, 1, 2);
   m.router.gate = gate == 2 ? BRIM_MOE_GATE_SIGMOID : BRIM_MOE_GATE_SOFTMAX;
   m.router.normalise = meta.boolean_or(d.key("expert_weights_norm"), false);
-  const float scale = meta.f32_or(d.key("expert_weights_scale"), 1);
+  const float scale = meta.f32_or(d.key("expert_weights_scale"), 1, 0);
   m.router.scale = scale == 0 ? 1 : scale;
   const uint32_t groups = meta.u32_or(d.key("expert_group_count"), 0, 0, experts);
   if (groups > 1) {

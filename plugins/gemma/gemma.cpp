@@ -38,11 +38,11 @@ Model read_model(const Meta& meta) {
   const bool largest = (second && d.n_layers == 46) || (third && d.n_layers == 62);
   const uint32_t scaled_by = largest ? d.width / read_heads(meta, d, 0).q : k_width;
   m.scale = 1 / std::sqrt(static_cast<float>(scaled_by));
-  m.attention_cap = second ? meta.f32_or(d.key("attn_logit_softcapping"), 50) : 0;
-  m.logit_cap = second || third ? meta.f32_or(d.key("final_logit_softcapping"), second ? 30 : 0) : 0;
+  m.attention_cap = second ? meta.f32_or(d.key("attn_logit_softcapping"), 50, 0) : 0;
+  m.logit_cap = second || third ? meta.f32_or(d.key("final_logit_softcapping"), second ? 30 : 0, 0) : 0;
   m.rope = m.local_rope = read_rope(meta, d, BRIM_ROPE_HALVES, k_width);
   if (third) {  // only global layers are stretched
-    m.local_rope.base = meta.f32_or(d.key("rope.freq_base_swa"), 10000);
+    m.local_rope.base = meta.f32_or(d.key("rope.freq_base_swa"), 10000, 1);
     m.local_rope.freq_scale = m.local_rope.magnitude = 1;
     m.local_rope.yarn = false;
   }

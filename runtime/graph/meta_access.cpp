@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <base/error.hpp>
 #include <graph/meta_access.hpp>
+#include <string_view>
+#include <type_traits>
 
 namespace brim::graph {
 namespace {
@@ -56,7 +58,8 @@ brim_status get_str(const brim_meta* meta, brim_str key, brim_str* out) {
 bool is_array(const model::Value& value) {
   return std::visit(
       [](const auto& v) {
-        return requires { v.size(), v.begin(), v.push_back(v[0]); };
+        using T = std::decay_t<decltype(v)>;
+        return !std::is_arithmetic_v<T> && !std::is_same_v<T, std::string_view>;
       },
       value);
 }

@@ -61,7 +61,7 @@ inline Decoder read_decoder(const Meta& meta, const std::string& family) {
   d.width = meta.u32(d.key("embedding_length"), 1, kMostWidth);
   d.n_layers = meta.u32(d.key("block_count"), 1, 65535);
   d.n_ctx_train = meta.u32(d.key("context_length"), 1);
-  d.eps = meta.f32(d.key("attention.layer_norm_rms_epsilon"));
+  d.eps = meta.f32(d.key("attention.layer_norm_rms_epsilon"), 0);
   const auto table = meta.tensor("token_embd.weight");
   if (!table || table->rank != 2 || table->dim[0] == 0 || table->dim[0] > INT32_MAX) {
     throw Failure(table ? BRIM_DATA_CORRUPT : BRIM_NOT_FOUND,
@@ -135,11 +135,10 @@ inline Graph::Rope read_rope(const Meta& meta, const Decoder& d, uint32_t pairin
     throw Failure(BRIM_UNSUPPORTED, d.key("rope.scaling.type") + " is '" + kind + "'; known are none, linear and yarn");
   }
   // Files of 2023 have the older name; a factor of 0 means that none was given.
-  float factor = meta.f32_or(d.key("rope.scaling.factor"), meta.f32_or(d.key("rope.scale_linear"), 0));
-  if (factor < 0) throw Failure(BRIM_DATA_CORRUPT, d.key("rope.scaling.factor") + " is negative");
+  float factor = meta.f32_or(d.key("rope.scaling.factor"), meta.f32_or(d.key("rope.scale_linear"), 0, 0), 0);
   if (factor == 0 || kind == "none") factor = 1;
   rope.freq_scale = 1 / factor;
-  rope.magnitude = meta.f32_or(d.key("rope.scaling.attn_factor"), 1);
+  rope.magnitude = meta.f32_or(d.key("rope.scaling.attn_factor"), 1, 0);
   if (kind == "yarn") {
     rope.yarn = true;
     rope.n_ctx_orig = meta.u32_or(d.key("rope.scaling.original_context_length"), d.n_ctx_train, 1);

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,11 +41,13 @@ class Meta {
     return value ? in_range(key, *value, low, high) : fallback;
   }
 
-  // A finite number.
-  float f32(const std::string& key) const { return finite(key, found(key, "a number", look_f64(key))); }
-  float f32_or(const std::string& key, float fallback) const {
+  // A finite number, `low` or above.
+  float f32(const std::string& key, float low = std::numeric_limits<float>::lowest()) const {
+    return finite(key, found(key, "a number", look_f64(key)), low);
+  }
+  float f32_or(const std::string& key, float fallback, float low = std::numeric_limits<float>::lowest()) const {
     const std::optional<double> value = look_f64(key);
-    return value ? finite(key, *value) : fallback;
+    return value ? finite(key, *value, low) : fallback;
   }
 
   bool boolean_or(const std::string& key, bool fallback) const {
@@ -93,10 +96,15 @@ class Meta {
                                          std::to_string(high) + "; the file is damaged or needs a newer plugin");
   }
 
-  static float finite(const std::string& key, double value) {
+  static float finite(const std::string& key, double value, float low) {
     const float narrow = static_cast<float>(value);
-    if (std::isfinite(narrow)) return narrow;
-    throw Failure(BRIM_DATA_CORRUPT, "metadata key " + key + " is no finite 32-bit number; the file is damaged");
+    if (!std::isfinite(narrow)) {
+      throw Failure(BRIM_DATA_CORRUPT, "metadata key " + key + " is no finite 32-bit number; the file is damaged");
+    }
+    if (narrow >= low) return narrow;
+    throw Failure(BRIM_DATA_CORRUPT, "metadata key " + key + " is " + std::to_string(narrow) + ", expected " +
+                                         std::to_string(low) +
+                                         " or above; the file is damaged or needs a newer plugin");
   }
 
   std::optional<uint64_t> look_u64(const std::string& key) const {
@@ -116,8 +124,9 @@ class Meta {
   }
   std::optional<uint64_t> look_layer(const std::string& key, uint32_t layer, uint32_t n_layers) const {
     const char* const expected = "an unsigned integer, or one per layer";
-    uint64_t value = 0, n = 0;
-    if (!present(key, expected, api_->get_u64_at(meta_, str(key), 0, &value, &n))) return std::nullopt;
+    uint64_t value = 0, n = 1;
+    // An empty array has no element 0 either, but is there.
+    if (!present(key, expected, api_->get_u64_at(meta_, str(key), 0, &value, &n)) && n != 0) return std::nullopt;
     if (n == 1) return value;
     if (n != n_layers) {
       throw Failure(BRIM_DATA_CORRUPT, "metadata key " + key + " has " + std::to_string(n) +

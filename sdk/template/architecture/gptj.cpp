@@ -72,7 +72,7 @@ Model read(const Meta& meta) {
   m.n_head = meta.u32("gptj.attention.head_count", 1, 1000);
   m.n_ff = meta.u32("gptj.feed_forward_length", 1, 1u << 20);
   m.n_ctx_train = meta.u32("gptj.context_length", 1);
-  m.eps = meta.f32("gptj.attention.layer_norm_epsilon");
+  m.eps = meta.f32("gptj.attention.layer_norm_epsilon", 0);
   if (m.width % m.n_head != 0) {
     throw Failure(BRIM_DATA_CORRUPT, "gptj.attention.head_count is " + std::to_string(m.n_head) +
                                          ", which does not divide gptj.embedding_length, " + std::to_string(m.width) +
