@@ -16,6 +16,8 @@ int complain(std::string_view message, int code) {
   return code;
 }
 
+}  // namespace
+
 int program(int argc, char** argv) {
   CLI::App app("Holds plugins of Brim against their contract and against reference outputs.", "brim-check");
   app.set_version_flag("--version",
@@ -43,7 +45,6 @@ int program(int argc, char** argv) {
   }
 }
 
-}  // namespace
 }  // namespace check
 
 int main(int argc, char** argv) { return check::program(argc, argv); }

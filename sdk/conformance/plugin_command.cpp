@@ -19,7 +19,7 @@ namespace check {
 namespace {
 
 struct PluginOptions {
-  std::string plugin, model, json, junit, seed;
+  std::string plugin, model, json, junit, support_csv, seed;
   std::vector<std::string> groups, settings, plugin_dirs, expected_failures;
   bool only_failed = false, list = false;
   std::string one, results;  // of a child
@@ -217,6 +217,7 @@ int run_plugin(const PluginOptions& options) {
   print(summary_line(outcomes));
   if (!options.json.empty()) write_file(options.json, as_json(target, identity, outcomes));
   if (!options.junit.empty()) write_file(options.junit, as_junit(target, outcomes));
+  if (!options.support_csv.empty()) write_file(options.support_csv, as_support_csv(outcomes));
   const bool failed =
       std::any_of(outcomes.begin(), outcomes.end(), [](const Outcome& o) { return o.verdict == Verdict::kFailed; });
   const bool checked =
@@ -248,6 +249,8 @@ Group add_plugin(CLI::App& program) {
       ->allow_extra_args(false);
   app->add_option("--json", options->json, "Write the results as JSON")->type_name("FILE");
   app->add_option("--junit", options->junit, "Write the results in JUnit's format")->type_name("FILE");
+  app->add_option("--support-csv", options->support_csv, "Write what a backend takes of the op suite, from group ops")
+      ->type_name("FILE");
   app->add_option("--plugins", options->plugin_dirs, "Folder to look for the id in; may be repeated")
       ->type_name("DIR")
       ->allow_extra_args(false);

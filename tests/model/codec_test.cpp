@@ -1,4 +1,4 @@
-// Decoders against the second decoder of format_decoder.hpp on random bytes; encoders by the error they leave.
+// Decoders against the second decoder of brim-check's op suite on random bytes; encoders by the error they leave.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "../../sdk/conformance/ops/decode.hpp"
 #include "../support/failure.hpp"
-#include "format_decoder.hpp"
 
 using namespace brim::model;
 
@@ -92,7 +92,7 @@ TEST_CASE("every block type decodes random bytes as the format says") {
       if (dtype == BRIM_DTYPE_MXFP4 && bytes[at] > std::byte{250}) bytes[at] = std::byte{0};  // within F32's range
     }
     const auto ours = decoded(dtype, bytes);
-    const auto expected = brim::test::decode_by_format(dtype, bytes);
+    const auto expected = check::decode_by_format(dtype, bytes);
     REQUIRE(ours.size() == expected.size());
     size_t wrong = 0;
     for (size_t i = 0; i < ours.size(); ++i) {
@@ -110,7 +110,7 @@ TEST_CASE("types with a minimum decode to F32 precision at the scale of weights"
     CAPTURE(std::string(brim_dtype_name(dtype)));
     const auto bytes = encoded(dtype, gaussian(256 * 200, 3));
     const auto ours = decoded(dtype, bytes);
-    const auto expected = brim::test::decode_by_format(dtype, bytes);
+    const auto expected = check::decode_by_format(dtype, bytes);
     double worst = 0;
     for (size_t i = 0; i < ours.size(); ++i) worst = std::max(worst, std::fabs(ours[i] - expected[i]));
     CHECK(worst < 2e-6);
@@ -127,7 +127,7 @@ TEST_CASE("all 65536 halves and bfloats decode exactly, and encode back to thems
       bytes.push_back(static_cast<std::byte>(bits >> 8));
     }
     const auto values = decoded(dtype, bytes);
-    const auto expected = brim::test::decode_by_format(dtype, bytes);
+    const auto expected = check::decode_by_format(dtype, bytes);
     size_t wrong = 0;
     for (size_t i = 0; i < values.size(); ++i) wrong += double(values[i]) != expected[i];
     CHECK(wrong == 0);

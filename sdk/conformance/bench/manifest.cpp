@@ -1,6 +1,9 @@
 #include "manifest.hpp"
 
 #include <toml++/toml.h>
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 #include <filesystem>
 #include <utility>
@@ -47,14 +50,22 @@ std::vector<std::string> missing_features(const Manifest& manifest) {
                                                 {"avx512dq", __builtin_cpu_supports("avx512dq") != 0},
                                                 {"avx512_vnni", __builtin_cpu_supports("avx512vnni") != 0},
                                                 {"avx512_bf16", __builtin_cpu_supports("avx512bf16") != 0}};
+#elif defined(__aarch64__) && defined(__linux__)
+  // Linux, Documentation/arch/arm64/elf_hwcaps.rst.
+  const unsigned long one = getauxval(AT_HWCAP), two = getauxval(AT_HWCAP2);
+  const std::pair<const char*, bool> known[] = {{"dotprod", (one >> 20 & 1) != 0},
+                                                {"fp16", (one >> 10 & 1) != 0},
+                                                {"i8mm", (two >> 13 & 1) != 0},
+                                                {"bf16", (two >> 14 & 1) != 0},
+                                                {"sve", (one >> 22 & 1) != 0}};
+#else
+  const std::pair<const char*, bool> known[] = {{"", true}};
+#endif
   for (const std::string& feature : manifest.cpu_features) {
     for (const auto& [name, here] : known) {
       if (feature == name && !here) missing.push_back(feature);
     }
   }
-#else
-  (void)manifest;
-#endif
   return missing;
 }
 

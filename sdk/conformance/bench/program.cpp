@@ -97,11 +97,24 @@ void Program::bind() {
     const brim_value_desc& desc = net_.values[v];
     if (desc.kind == BRIM_VALUE_VIEW || desc.kind == BRIM_VALUE_STATE || in_step(desc)) continue;
     const uint64_t bytes = bytes_of(desc, setup_.bucket);
+    if (const auto given = setup_.given.find(v); given != setup_.given.end()) {
+      brim_binding b{};
+      b.value = v;
+      b.buffer = given->second;
+      b.bytes = bytes;
+      bindings_.push_back(b);
+      continue;
+    }
+    if (const auto shared = setup_.storage.find(v); shared != setup_.storage.end()) {
+      add_binding(v, *buffers_.at(shared->second));
+      continue;
+    }
     if (desc.kind == BRIM_VALUE_WEIGHT) {
       bind_weight(v, bytes);
       continue;
     }
     buffers_[v] = std::make_unique<Buffer>(device_, bytes);
+    if (!net_.weights[v].empty()) std::memcpy(buffers_[v]->data(), net_.weights[v].data(), bytes);
     add_binding(v, *buffers_[v]);
   }
 }

@@ -16,8 +16,10 @@ struct Setup {
   uint32_t n_blocks = 8;               // of each KV state; slots of the others
   std::vector<uint32_t> nodes;         // empty: every node of the net
   Strides strides;
-  uint32_t pieces = 1;     // bindings of a weight with so many rows or more
-  uint64_t step_seed = 0;  // of the order of the step block's arrays; 0: that of backend.h
+  uint32_t pieces = 1;                       // bindings of a weight with so many rows or more
+  uint64_t step_seed = 0;                    // of the order of the step block's arrays; 0: that of backend.h
+  std::map<brim_value, brim_value> storage;  // values that lie in another's buffer
+  std::map<brim_value, brim_buffer*> given;  // values that the caller has put in a buffer, from its begin
 };
 
 // Storage of a net's states; programs can share it.

@@ -15,7 +15,8 @@ struct Outcome {
   Verdict verdict = Verdict::kPassed;
   std::vector<std::string> findings;  // of a failed test: what was wrong, in words
   std::vector<std::string> notes;
-  std::string skipped;  // why
+  std::vector<std::string> support;  // rows of the support table
+  std::string skipped;               // why
   double seconds = 0;
 };
 

@@ -50,6 +50,7 @@ Outcome run_apart(const Test& test, const Target& target) {
   for (const Json& line : take_results(results)) {
     if (line.contains("finding")) out.findings.push_back(line["finding"].get<std::string>());
     if (line.contains("note")) out.notes.push_back(line["note"].get<std::string>());
+    if (line.contains("support")) out.support.push_back(line["support"].get<std::string>());
     if (line.contains("skipped")) out.skipped = line["skipped"].get<std::string>();
     if (line.contains("crashed_in")) crashed_in = line["crashed_in"].get<std::string>();
     if (line.contains("done")) done = true;

@@ -92,6 +92,14 @@ std::string as_json(const Target& target, const Identity& identity, const std::v
          "\n";
 }
 
+std::string as_support_csv(const std::vector<Outcome>& outcomes) {
+  std::string out = "op,dtype,features,numerics,support,worst_error,cases\n";
+  for (const Outcome& o : outcomes) {
+    for (const std::string& row : o.support) out += row + '\n';
+  }
+  return out;
+}
+
 std::string as_junit(const Target& target, const std::vector<Outcome>& outcomes) {
   std::map<std::string, std::vector<const Outcome*>> groups;
   for (const Outcome& o : outcomes) groups[group_of(o)].push_back(&o);

@@ -64,6 +64,8 @@ class Trial {
     record("skipped", fmt::format(text, std::forward<T>(args)...));
     throw Stopped{};
   }
+  // A row of the support table.
+  void support(const std::string& row) { record("support", row); }
   [[noreturn]] void stop() { throw Stopped{}; }
   bool clean() const { return findings_ == 0; }
   // While calls are made to fail: must() throws Refused.

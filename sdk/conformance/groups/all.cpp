@@ -12,6 +12,9 @@ const std::vector<Test>& all_tests() {
     add_state_tests(all);
     add_fault_tests(all);
     add_race_tests(all);
+    add_op_tests(all);
+    add_honesty_tests(all);
+    add_architecture_tests(all);
     return all;
   }();
   return tests;

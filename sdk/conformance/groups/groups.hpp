@@ -8,6 +8,9 @@
 namespace check {
 
 void add_load_tests(std::vector<Test>& tests);
+void add_architecture_tests(std::vector<Test>& tests);
+void add_honesty_tests(std::vector<Test>& tests);
+void add_op_tests(std::vector<Test>& tests);
 void add_contract_tests(std::vector<Test>& tests);
 void add_buffer_tests(std::vector<Test>& tests);
 void add_program_tests(std::vector<Test>& tests);

@@ -7,6 +7,11 @@
 #include <string>
 #include <vector>
 
+namespace check {
+// What main does.
+int program(int argc, char** argv);
+}  // namespace check
+
 namespace check::os {
 
 // How a child came to its end.
@@ -27,8 +32,8 @@ std::string temporary_path();
 void report_crashes_to(const std::string& file);
 // The call under way, static text: what a crash report names.
 void set_doing(const char* what) noexcept;
-// What is special in what the calls from now on are given, "bindings without a tail"; empty: nothing. Findings and crash
-// reports tell it.
+// What is special in what the calls from now on are given, "bindings without a tail"; empty: nothing. Findings and
+// crash reports tell it.
 void set_about(const std::string& what);
 std::string about();
 
@@ -69,6 +74,9 @@ class Uncounted {
   ~Uncounted();
   Uncounted(const Uncounted&) = delete;
 };
+// From now on this process's allocations begin full of a pattern that the byte chooses, where the system can do that;
+// 0: as they come.
+void soil_allocations(int with);
 // The n-th allocation from now on, counted from 0, fails once; -1: none. Returns whether the last one set did fail.
 bool fail_allocation(int64_t n);
 

@@ -1,6 +1,7 @@
 // Libraries, pages, and what /proc tells of this process.
 #include <dirent.h>
 #include <dlfcn.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -21,7 +22,7 @@ void* find_symbol(void* library, const char* name) { return dlsym(library, name)
 uint64_t page_size() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
 
 void* map_pages(uint64_t bytes) {
-  void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return at == MAP_FAILED ? nullptr : at;
 }
 
@@ -33,6 +34,14 @@ void protect_pages(void* at, uint64_t bytes, Access access) {
 }
 
 void unmap_pages(void* at, uint64_t bytes) { munmap(at, bytes); }
+
+void soil_allocations(int with) {
+#if defined(M_PERTURB)
+  mallopt(M_PERTURB, with);
+#else
+  (void)with;
+#endif
+}
 
 Holdings holdings() {
   Holdings held;

@@ -38,6 +38,8 @@ void protect_pages(void* at, uint64_t bytes, Access access) {
 
 void unmap_pages(void* at, uint64_t) { VirtualFree(at, 0, MEM_RELEASE); }
 
+void soil_allocations(int) {}
+
 Holdings holdings() { return {}; }
 
 void start_counting() {}

@@ -1,4 +1,4 @@
-#include "format_decoder.hpp"
+#include "decode.hpp"
 
 #include <brim/types.h>
 
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <stdexcept>
 
-namespace brim::test {
+namespace check {
 namespace {
 
 class Cursor {
@@ -231,4 +231,4 @@ std::vector<double> decode_by_format(uint32_t dtype, std::span<const std::byte> 
   return out;
 }
 
-}  // namespace brim::test
+}  // namespace check

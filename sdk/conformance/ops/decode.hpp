@@ -7,9 +7,9 @@
 #include <span>
 #include <vector>
 
-namespace brim::test {
+namespace check {
 
 // All elements of `bytes`, which is a whole number of blocks of the type.
 std::vector<double> decode_by_format(uint32_t dtype, std::span<const std::byte> bytes);
 
-}  // namespace brim::test
+}  // namespace check
