@@ -110,16 +110,18 @@ Match gpt2(const Piece& p, size_t i) {
 
 // (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,kDigits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
 // \s+(?!\S)|\s+
-template <size_t kDigits>
+// With marks, \p{M} belongs to words: [\p{L}\p{M}]+ in place of \p{L}+, and [^\s\p{L}\p{M}\p{N}]+.
+template <size_t kDigits, bool kMarks = false>
 Match llama3(const Piece& p, size_t i) {
+  const auto word = [&](size_t j) { return p.letter(j) || (kMarks && p.mark(j)); };
+  const auto other = [&](size_t j) { return p.other(j) && !(kMarks && p.mark(j)); };
   if (const size_t length = contraction(p, i, true)) return until(i + length);
   const bool leads = !p.newline(i) && !p.letter(i) && !p.number(i);
-  if (const size_t k = leads ? i + 1 : i; p.letter(k)) {
-    return until(p.skip(k, [&](size_t j) { return p.letter(j); }));
-  }
+  if (const size_t k = leads ? i + 1 : i; word(k)) return until(p.skip(k, word));
+  if (word(i)) return until(i + 1);  // a mark that leads nothing
   if (p.number(i)) return until(numbers(p, i, kDigits));
-  if (const size_t k = p.at(i) == ' ' ? i + 1 : i; p.other(k)) {
-    const size_t end = p.skip(k, [&](size_t j) { return p.other(j); });
+  if (const size_t k = p.at(i) == ' ' ? i + 1 : i; other(k)) {
+    const size_t end = p.skip(k, other);
     return until(p.skip(end, [&](size_t j) { return p.newline(j); }));
   }
   return lines_or_white_space(p, i);
@@ -321,6 +323,7 @@ std::span<const Matcher> stages_of(PreTokenizer kind) {
   static constexpr Matcher kGpt2[] = {gpt2};
   static constexpr Matcher kLlama3[] = {llama3<3>};
   static constexpr Matcher kQwen2[] = {llama3<1>};
+  static constexpr Matcher kQwen35[] = {llama3<1, true>};
   static constexpr Matcher kStarcoder[] = {number_run<1>, gpt2};
   static constexpr Matcher kFalcon[] = {falcon_punctuation<true>, gpt2, three_digits};
   static constexpr Matcher kDeepseekLlm[] = {newline,        deepseek_letters,    deepseek_punctuation,
@@ -339,6 +342,8 @@ std::span<const Matcher> stages_of(PreTokenizer kind) {
       return kLlama3;
     case PreTokenizer::kQwen2:
       return kQwen2;
+    case PreTokenizer::kQwen35:
+      return kQwen35;
     case PreTokenizer::kStarcoder:
       return kStarcoder;
     case PreTokenizer::kFalcon:

@@ -30,6 +30,7 @@ enum class PreTokenizer : uint8_t {
   kGpt2,
   kLlama3,
   kQwen2,
+  kQwen35,
   kStarcoder,
   kFalcon,
   kDeepseekLlm,

@@ -34,6 +34,8 @@ TEST_CASE("each pre-tokenizer cuts where its regular expressions do") {
         "I|'VE| | it|'s| |123|45|\t\r\n\n| | naïve日本|+한|=$|9|/x|²|!?/| \n|HTMLTag| don|'t");
   CHECK(cut(PreTokenizer::kQwen2, text) ==
         "I|'VE| | it|'s| |1|2|3|4|5|\t\r\n\n| | naïve日本|+한|=$|9|/x|²|!?/| \n|HTMLTag| don|'t");
+  CHECK(cut(PreTokenizer::kQwen35, text) ==
+        "I|'VE| | it|'s| |1|2|3|4|5|\t\r\n\n| | naïve日本|+한|=$|9|/x|²|!?/| \n|HTMLTag| don|'t");
   CHECK(cut(PreTokenizer::kStarcoder, text) ==
         "I|'|VE| | it|'s| |1|2|3|4|5|\t\r\n\n | naïve日本|+|한|=$|9|/|x|²|!?/| |\n|HTMLTag| don|'t");
   CHECK(cut(PreTokenizer::kFalcon, text) ==
@@ -48,6 +50,14 @@ TEST_CASE("each pre-tokenizer cuts where its regular expressions do") {
         "I|'VE| | it|'s| |1|2|3|4|5|\t\r\n\n| | naïve日本|+한|=$|9|/x|²|!?/| \n|HTMLTag| don|'t");
   CHECK(cut(PreTokenizer::kGpt4o, text) ==
         "I'VE| | it's| |123|45|\t\r\n\n| | naïve日本|+한|=$|9|/x|²|!?/| \n|HTMLTag| don't");
+}
+
+TEST_CASE("Qwen 3.5 keeps marks with their letters, its elders cut before them") {
+  const std::string_view text = "हिन्दी e\u0301t\u0301!\u0301 \u0301. 1\u0301a +\u0301\u0301 \u0301";
+  CHECK(cut(PreTokenizer::kQwen35, text) ==
+        "हिन्दी| e\u0301t\u0301|!\u0301| \u0301|.| |1|\u0301a| +|\u0301\u0301| \u0301");
+  CHECK(cut(PreTokenizer::kQwen2, text) ==
+        "ह|िन|्द|ी| e|\u0301t|\u0301!\u0301| \u0301.| |1|\u0301a| +\u0301\u0301| \u0301");
 }
 
 TEST_CASE("tekken ends a word where lower case turns to upper") {
