@@ -38,7 +38,7 @@ struct Model {
 
 void read_attention(const Meta& meta, Model& m) {
   const Decoder& d = m.d;
-  m.n_head = meta.u32_of_layer(d.key("attention.head_count"), 0, d.n_layers, 1, kMostHeads);
+  m.n_head = meta.u32_of_layer(d.key("attention.head_count"), 0, d.n_blocks, 1, kMostHeads);
   m.q_rank = meta.u32_or(d.key("attention.q_lora_rank"), 0, 0, kMostHeads);
   m.kv_rank = meta.u32(d.key("attention.kv_lora_rank"), 1, kMostHeads);
   m.absorbed = meta.tensor("blk.0.attn_k_b.weight").has_value();

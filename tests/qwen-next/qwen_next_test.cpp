@@ -130,6 +130,15 @@ TEST_CASE("the shared expert has a gate of its own; the dense model has neither 
   CHECK(built(file("qwen35")).of(BRIM_OP_MOE_ROUTE).empty());
 }
 
+TEST_CASE("layers at the end that guess further tokens are left out") {
+  File f = file("qwen35");
+  f.keys["qwen35.block_count"] = uint64_t{5};
+  f.keys["qwen35.nextn_predict_layers"] = uint64_t{1};
+  CHECK(described(f).model.n_layers == 4);
+  CHECK(built(f).nodes == built(file("qwen35")).nodes);
+  check_refused(f, "qwen35.nextn_predict_layers", uint64_t{5});
+}
+
 TEST_CASE("what a file lacks or cannot mean is named") {
   for (const std::string family : {"qwen3next", "qwen35"}) {
     for (const char* key : {"block_count", "context_length", "embedding_length", "attention.head_count",

@@ -28,6 +28,7 @@ inline Value linear(Graph& g, const Linear& w, Value x) { return g.matmul(g.weig
 // The numbers and tensors around the layers of a decoder, and the list of all its tensors.
 struct Decoder {
   std::string family;  // the prefix of its keys
+  uint32_t n_blocks;   // layers of the file, of which the last may guess further tokens: those are left out
   uint32_t width, n_layers, n_ctx_train, n_vocab;
   float eps;
   TensorList tensors;
@@ -59,7 +60,8 @@ inline Decoder read_decoder(const Meta& meta, const std::string& family) {
   Decoder d{};
   d.family = family;
   d.width = meta.u32(d.key("embedding_length"), 1, kMostWidth);
-  d.n_layers = meta.u32(d.key("block_count"), 1, 65535);
+  d.n_blocks = meta.u32(d.key("block_count"), 1, 65535);
+  d.n_layers = d.n_blocks - meta.u32_or(d.key("nextn_predict_layers"), 0, 0, d.n_blocks - 1);
   d.n_ctx_train = meta.u32(d.key("context_length"), 1);
   d.eps = meta.f32(d.key("attention.layer_norm_rms_epsilon"), 0);
   const auto table = meta.tensor("token_embd.weight");
@@ -153,8 +155,8 @@ struct Heads {
 };
 inline Heads read_heads(const Meta& meta, const Decoder& d, uint32_t layer) {
   Heads heads{};
-  heads.q = meta.u32_of_layer(d.key("attention.head_count"), layer, d.n_layers, 1, kMostHeads);
-  heads.kv = meta.u32_of_layer_or(d.key("attention.head_count_kv"), layer, d.n_layers, heads.q, 1, heads.q);
+  heads.q = meta.u32_of_layer(d.key("attention.head_count"), layer, d.n_blocks, 1, kMostHeads);
+  heads.kv = meta.u32_of_layer_or(d.key("attention.head_count_kv"), layer, d.n_blocks, heads.q, 1, heads.q);
   if (heads.q % heads.kv != 0) {
     throw Failure(BRIM_DATA_CORRUPT, d.key("attention.head_count") + " " + std::to_string(heads.q) +
                                          " is no multiple of " + d.key("attention.head_count_kv") + " " +
@@ -261,7 +263,7 @@ inline FeedForward feed_forward(Decoder& d, uint32_t layer, uint64_t hidden, con
 // The hidden values that NAME, one number or one per layer, gives.
 inline uint32_t hidden_width(const Meta& meta, const Decoder& d, uint32_t layer,
                              const char* name = "feed_forward_length") {
-  return meta.u32_of_layer(d.key(name), layer, d.n_layers, 1, kMostWidth);
+  return meta.u32_of_layer(d.key(name), layer, d.n_blocks, 1, kMostWidth);
 }
 
 // x [rows, width] -> [rows, width]; kind: BRIM_GLU_*.
