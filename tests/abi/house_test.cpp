@@ -109,6 +109,21 @@ TEST_CASE("the C headers know the C standard's integers and each other, nobody e
   }
 }
 
+TEST_CASE("every function of brim.h says in brackets which threads may call it") {
+  const std::string text = text_of(kRoot / "sdk/include/brim/brim.h"), begins = "\nBRIM_API ";
+  size_t functions = 0;
+  for (size_t at = text.find(begins); at != text.npos; at = text.find(begins, at + 1), ++functions) {
+    // The comment that ends in the line before, and the one behind the declaration.
+    const size_t end = text.find(';', at);
+    std::string contract = text.substr(end, text.find('\n', end) - end);
+    if (text.compare(at - 2, 2, "*/") == 0) contract += text.substr(text.rfind("/*", at), at - text.rfind("/*", at));
+    const bool says = std::ranges::any_of(std::vector{"[any]", "[control]", "[session]", "[queue]"},
+                                          [&](const char* role) { return contract.find(role) != std::string::npos; });
+    CHECK_MESSAGE(says, text.substr(at + 1, end - at));
+  }
+  CHECK(functions >= 58);
+}
+
 TEST_CASE("the C++ comforts know the C headers and the standard library") {
   for (const fs::path& file : sources("sdk/cpp")) {
     for (const Include& include : includes(file)) {

@@ -55,7 +55,7 @@ BRIM_API const char *BRIM_CALL brim_version(void);
 BRIM_API brim_status BRIM_CALL brim_cancel_create(brim_cancel **out, brim_error *error);
 BRIM_API void BRIM_CALL brim_cancel_fire(brim_cancel *cancel);  /* [any] non-blocking, also from a signal handler */
 BRIM_API void BRIM_CALL brim_cancel_reset(brim_cancel *cancel); /* [any] non-blocking */
-BRIM_API void BRIM_CALL brim_cancel_destroy(brim_cancel *cancel);
+BRIM_API void BRIM_CALL brim_cancel_destroy(brim_cancel *cancel); /* [control] */
 
 /* Progress of long work. stage: BRIM_STAGE_*; done of total in bytes or tokens. Called from the working thread, at most
  * about 20 times a second. */
@@ -84,7 +84,7 @@ BRIM_API brim_status BRIM_CALL brim_config_get(const brim_config *config, brim_s
 /* [any] Every option as JSON: [{"key", "type", "default", "value", "help"}]. */
 BRIM_API brim_status BRIM_CALL brim_config_describe(const brim_config *config, char *buf, uint64_t cap, uint64_t *need,
                                                     brim_error *error);
-BRIM_API void BRIM_CALL brim_config_destroy(brim_config *config);
+BRIM_API void BRIM_CALL brim_config_destroy(brim_config *config); /* [control] */
 
 /* ---- runtime ------------------------------------------------------------------------------------------------------------ */
 
@@ -117,7 +117,7 @@ BRIM_API brim_status BRIM_CALL brim_runtime_report(brim_runtime *runtime, char *
                                                    brim_error *error);
 /* [control] Measures the read bandwidth of system memory with the CPU team, bytes/s; takes about 0.3 s. */
 BRIM_API brim_status BRIM_CALL brim_runtime_bandwidth(brim_runtime *runtime, double *bytes_per_second, brim_error *error);
-BRIM_API void BRIM_CALL brim_runtime_destroy(brim_runtime *runtime);
+BRIM_API void BRIM_CALL brim_runtime_destroy(brim_runtime *runtime); /* [control] */
 
 /* ---- model -------------------------------------------------------------------------------------------------------------- */
 
@@ -229,7 +229,7 @@ BRIM_API brim_status BRIM_CALL brim_plan_get_pool(const brim_plan *plan, uint32_
  * decision. */
 BRIM_API brim_status BRIM_CALL brim_plan_explain(const brim_plan *plan, char *buf, uint64_t cap, uint64_t *need,
                                                  brim_error *error);
-BRIM_API void BRIM_CALL brim_plan_destroy(brim_plan *plan);
+BRIM_API void BRIM_CALL brim_plan_destroy(brim_plan *plan); /* [control] */
 
 /* ---- load --------------------------------------------------------------------------------------------------------------- */
 
@@ -286,7 +286,7 @@ BRIM_API brim_status BRIM_CALL brim_decoder_create(brim_model *model, brim_decod
 BRIM_API brim_status BRIM_CALL brim_decoder_push(brim_decoder *decoder, int32_t token, brim_str *text, brim_error *error);
 /* [control] What is left; an incomplete character becomes U+FFFD. Ready for a new text afterwards. */
 BRIM_API brim_status BRIM_CALL brim_decoder_flush(brim_decoder *decoder, brim_str *text, brim_error *error);
-BRIM_API void BRIM_CALL brim_decoder_destroy(brim_decoder *decoder);
+BRIM_API void BRIM_CALL brim_decoder_destroy(brim_decoder *decoder); /* [control] */
 
 typedef struct brim_message {
   brim_str role; /* "system", "user", "assistant" */
@@ -305,18 +305,18 @@ BRIM_API brim_status BRIM_CALL brim_session_create(brim_model *model, brim_sessi
 /* [control] Its sequences go with it; a step that is under way is cancelled and waited for. */
 BRIM_API void BRIM_CALL brim_session_destroy(brim_session *session);
 
-/* Sequences are numbered within their session. BUSY when n_seqs of the plan are alive. [session] */
+/* [session] A new sequence, numbered in its session; other numbers are NOT_FOUND. BUSY when all n_seqs are alive. */
 BRIM_API brim_status BRIM_CALL brim_sequence_create(brim_session *session, uint32_t *out, brim_error *error);
-/* The first n_tokens of a sequence as a new one: shares full blocks, copies on write. BRIM_AUTO as n_tokens: all. */
+/* [session] The first n_tokens of a sequence (BRIM_AUTO: all) as a new one: shares full blocks, copies on write. */
 BRIM_API brim_status BRIM_CALL brim_sequence_fork(brim_session *session, uint32_t sequence, uint32_t n_tokens,
                                                   uint32_t *out, brim_error *error);
-/* Forgets the tokens from n_tokens on. UNSUPPORTED, with the least length, where a state cannot go back that far. */
+/* [session] Forgets the tokens from n_tokens on. UNSUPPORTED, with the least length, where a state cannot go back so far. */
 BRIM_API brim_status BRIM_CALL brim_sequence_trim(brim_session *session, uint32_t sequence, uint32_t n_tokens,
                                                   brim_error *error);
-BRIM_API brim_status BRIM_CALL brim_sequence_remove(brim_session *session, uint32_t sequence, brim_error *error);
+BRIM_API brim_status BRIM_CALL brim_sequence_remove(brim_session *session, uint32_t sequence, brim_error *error); /* [session] */
 BRIM_API brim_status BRIM_CALL brim_sequence_length(brim_session *session, uint32_t sequence, uint32_t *n_tokens,
-                                                    brim_error *error);
-/* The token ids that a sequence holds; -1 for rows given as embeddings. */
+                                                    brim_error *error); /* [session] How many tokens it holds. */
+/* [session] The token ids that a sequence holds; -1 for rows given as embeddings. */
 BRIM_API brim_status BRIM_CALL brim_sequence_tokens(brim_session *session, uint32_t sequence, int32_t *tokens,
                                                     uint64_t cap, uint64_t *need, brim_error *error);
 
@@ -402,7 +402,7 @@ BRIM_API brim_status BRIM_CALL brim_sampler_sample(brim_sampler *sampler, const 
 /* [control] Makes a token of the prompt, or one chosen elsewhere, known to the penalties. */
 BRIM_API brim_status BRIM_CALL brim_sampler_accept(brim_sampler *sampler, int32_t token, brim_error *error);
 BRIM_API void BRIM_CALL brim_sampler_reset(brim_sampler *sampler); /* [control] as newly made, seed included */
-BRIM_API void BRIM_CALL brim_sampler_destroy(brim_sampler *sampler);
+BRIM_API void BRIM_CALL brim_sampler_destroy(brim_sampler *sampler); /* [control] */
 
 /* ---- generate --------------------------------------------------------------------------------------------------------------- */
 
@@ -444,7 +444,7 @@ typedef struct brim_generate_result {
 
 /* [session] Runs the prompt, then token by token. The last token is part of the text and of the sequence's tokens only after it
  * was run: a following generate begins with it. When cancelled (CANCELLED) what was generated so far stays. result may be
- * NULL; it is filled on CANCELLED too. */
+ * NULL; it is filled on CANCELLED too. CONTEXT_FULL where the prompt does not fit; nothing of it was run then. */
 BRIM_API brim_status BRIM_CALL brim_generate(brim_session *session, const brim_generate_info *info,
                                              brim_generate_result *result, brim_error *error);
 
