@@ -121,11 +121,15 @@ void check_case(const std::string& name) {
 
 // Folders of ../shared, a family a line.
 constexpr const char* kCases[] = {
-    "golden/llama",         "golden/llama3",         "golden/mixtral",
-    "golden/llama-q8_0",    "golden/llama-q4_K",                       //
+    "golden/llama",         "golden/llama3",         "golden/mixtral",      "golden/llama-linear",
+    "golden/llama-yarn",    "golden/llama-f16",      "golden/llama-bf16",   "golden/llama-q8_0",
+    "golden/llama-q4_0",    "golden/llama-q4_1",     "golden/llama-q5_0",   "golden/llama-q5_1",
+    "golden/llama-q2_K",    "golden/llama-q3_K",     "golden/llama-q4_K",   "golden/llama-q5_K",
+    "golden/llama-q6_K",    "golden/llama-q4_K_M",   "golden/llama-iq4_nl", "golden/llama-iq4_xs",
+    "golden/llama-mxfp4",                                              //
     "golden/gemma",         "golden/gemma2",         "golden/gemma3",  //
-    "golden/qwen2",         "golden/qwen3",          "golden/qwen3moe",
-    "golden/qwen3moe-q4_K", "golden/qwen3moe-q8_0",                        //
+    "golden/qwen2",         "golden/qwen3",          "golden/qwen3moe",     "golden/qwen3moe-q4_K",
+    "golden/qwen3moe-q8_0",                                                //
     "golden/gpt-oss",       "golden/gpt-oss-f32",                          //
     "golden/qwen3next",     "golden/qwen35",         "golden2/qwen35moe",  //
     "golden/deepseek2",     "golden/deepseek2-lite",                       //
