@@ -74,16 +74,6 @@ std::map<std::string, loader::Settings> settings_of(const config::Options& optio
   return settings;
 }
 
-void warn_of_idle_settings(const loader::Loader& loader, const loader::Config& config) {
-  for (const auto& [id, settings] : config.settings) {
-    const auto taken = [&](const loader::Candidate& c) { return c.id == id && c.status == loader::Status::kTaken; };
-    if (std::ranges::none_of(loader.candidates(), taken)) {
-      config.log.write(BRIM_LOG_WARNING, "config",
-                       fmt::format("the configuration has settings for {}, which is not loaded", id));
-    }
-  }
-}
-
 void require_live_device(const negotiator::Machine& machine, const loader::Config& config) {
   if (std::ranges::any_of(machine.topology.devices, &topology::Device::live)) return;
   std::string refused;
@@ -116,7 +106,6 @@ brim_status brim_runtime_create(const brim_runtime_config* config, brim_runtime*
     }
     auto machine = std::make_shared<negotiator::Machine>();
     machine->loader = std::make_unique<loader::Loader>(found);
-    warn_of_idle_settings(*machine->loader, found);
     machine->topology = topology::detect(*machine->loader);
     require_live_device(*machine, found);
     auto runtime = std::make_shared<Runtime>();
