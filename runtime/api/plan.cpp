@@ -1,6 +1,7 @@
 // brim_plan_*, brim_model_load and brim_model_unload.
 #include <api/guard.hpp>
 #include <api/handles.hpp>
+#include <base/pace.hpp>
 
 using namespace brim;
 using namespace brim::api;
@@ -124,8 +125,8 @@ brim_status brim_model_load(brim_model* handle, const brim_plan* plan, const bri
     engine::LoadOptions options;
     if (o.cancel) options.cancel = &o.cancel->fired;
     if (o.progress) {
-      options.progress = [&o](uint32_t stage, uint64_t done, uint64_t total) {
-        o.progress(o.user, stage, done, total);
+      options.progress = [&o, pace = Pace()](uint32_t stage, uint64_t done, uint64_t total) mutable {
+        if (pace.due(stage, done, total)) o.progress(o.user, stage, done, total);
       };
     }
     const std::lock_guard lock(model.mutex);

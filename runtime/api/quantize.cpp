@@ -1,6 +1,7 @@
 // brim_quantize.
 #include <api/guard.hpp>
 #include <api/handles.hpp>
+#include <base/pace.hpp>
 #include <model/quantize/quantize.hpp>
 
 using namespace brim;
@@ -14,8 +15,10 @@ brim_status brim_quantize(brim_str in, brim_str out, brim_str type, const brim_q
     options.threads = o.threads;
     if (o.cancel) options.cancel = &o.cancel->fired;
     if (o.progress) {
-      options.progress = [&o](const model::QuantizeProgress& p) {
-        o.progress(o.user, BRIM_STAGE_QUANTIZE, p.bytes_done, p.bytes_total);
+      options.progress = [&o, pace = Pace()](const model::QuantizeProgress& p) mutable {
+        if (pace.due(BRIM_STAGE_QUANTIZE, p.bytes_done, p.bytes_total)) {
+          o.progress(o.user, BRIM_STAGE_QUANTIZE, p.bytes_done, p.bytes_total);
+        }
       };
     }
     model::quantize_file(std::string(read_text(in, "in")), std::string(read_text(out, "out")), read_text(type, "type"),

@@ -1,6 +1,7 @@
 // brim_generate: prompt in, text out. Runs in the caller's thread; the steps run on the engine's, together with those
 // of other sessions.
 #include <algorithm>
+#include <base/pace.hpp>
 #include <chrono>
 #include <cmath>
 #include <engine/session.hpp>
@@ -56,12 +57,15 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
 
   // The prompt, in pieces where the host wants to see progress.
   const uint32_t before_prompt = length(info.sequence);
+  Pace pace;
   try {
     const size_t piece = info.progress ? std::max<size_t>(r.n_batch, 1) : prompt.size();
     for (size_t at_token = 0; at_token < prompt.size(); at_token += piece) {
       const size_t n = std::min(piece, prompt.size() - at_token);
       run_tokens(info.sequence, std::span(prompt).subspan(at_token, n), cancel);
-      if (info.progress) info.progress(info.user, BRIM_STAGE_PREFILL, at_token + n, prompt.size());
+      if (info.progress && pace.due(BRIM_STAGE_PREFILL, at_token + n, prompt.size())) {
+        info.progress(info.user, BRIM_STAGE_PREFILL, at_token + n, prompt.size());
+      }
     }
   } catch (...) {
     // As it was before the call.
