@@ -207,12 +207,12 @@ int bench(const BenchOptions& options) {
 Command add_bench(CLI::App& program) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* app = program.add_subcommand("bench", "Measure tokens/s");
-  app->description(
+  explain(
+      *app,
       "Measures the speed of a model in tokens/s: \"pp512\" is a prefill of 512 tokens, \"tg64\" a generation of 64, "
-      "each from an "
-      "empty context. One round warms up, the others give mean and standard deviation. Decoding reads every weight "
-      "once a "
-      "token, so it is also given as a share of the memory bandwidth, which is measured on the spot.");
+      "each from an empty context. One round warms up, the others give mean and standard deviation. Decoding reads "
+      "every weight once a token, so it is also given as a share of the memory bandwidth, which is measured on the "
+      "spot.");
   add_model_argument(*app, options->model);
   app->add_option("-p,--n-prompt", options->n_prompt, "Tokens of the prefill, default 512; 0: leave it out")
       ->type_name("N");

@@ -44,12 +44,10 @@ int show_config(const ConfigOptions& options) {
 Command add_config(CLI::App& program) {
   auto options = std::make_shared<ConfigOptions>();
   CLI::App* app = program.add_subcommand("config", "Every setting, its value and what it does");
-  app->description(
-      "Lists every setting that a configuration file or --set may name, with the value in force, its default where "
-      "that differs, "
-      "and what it does. The file is TOML: \"plan.context = 4096\" or a table [plan] with context = 4096. A key that "
-      "is not known "
-      "is an error that names the nearest one.");
+  explain(*app,
+          "Lists every setting that a configuration file or --set may name, with the value in force, its default where "
+          "that differs, and what it does. The file is TOML: \"plan.context = 4096\" or a table [plan] with context = "
+          "4096. A key that is not known is an error that names the nearest one.");
   app->add_option("-o,--output", options->format, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
       ->type_name("FORM");

@@ -209,14 +209,13 @@ int eval(const EvalOptions& options) {
 Command add_eval(CLI::App& program) {
   auto options = std::make_shared<EvalOptions>();
   CLI::App* app = program.add_subcommand("eval", "Perplexity over a text; distance from another model");
-  app->description(
+  explain(
+      *app,
       "Measures how well a model predicts a text: its perplexity (the exponential of the mean loss in nats a token, "
-      "with the "
-      "standard error), lower is better. With --against, also how far its distributions are from those of another "
-      "model over the "
-      "same tokens, for instance of a quantised file from the original: KL(other || model) in nats, and how often both "
-      "find the "
-      "same token likeliest. Windows of --context tokens move by --stride; every token is scored once.");
+      "with the standard error), lower is better. With --against, also how far its distributions are from those of "
+      "another model over the same tokens, for instance of a quantised file from the original: KL(other || model) in "
+      "nats, and how often both find the same token likeliest. Windows of --context tokens move by --stride; every "
+      "token is scored once.");
   add_model_argument(*app, options->model);
   app->add_option("--text", options->text, "Text file, UTF-8")->required()->type_name("FILE");
   app->add_option("--stride", options->stride, "Tokens from window to window, default half the context")

@@ -51,7 +51,7 @@ int program(int argc, char** argv) {
       "brim");
   app.set_version_flag("--version", fmt::format("brim {} (ABI {}.{})", brim_version(), BRIM_ABI_MAJOR, BRIM_ABI_MINOR));
   app.require_subcommand(1);
-  app.get_formatter()->column_width(34);
+  app.get_formatter()->column_width(kHelpColumn);
   app.footer(
       "`brim COMMAND --help` explains a command with examples.\n"
       "Settings come from $XDG_CONFIG_HOME/brim/brim.toml or ~/.config/brim/brim.toml, then --set, then the flags.\n"

@@ -3,8 +3,26 @@
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
+#include <utility>
+
+#include "words.hpp"
 
 namespace cli {
+
+namespace {
+
+class Explained : public CLI::Formatter {
+ public:
+  explicit Explained(std::string text) : text_(std::move(text)) { column_width(kHelpColumn); }
+  std::string make_description(const CLI::App*) const override { return wrapped(text_, 100, "") + '\n'; }
+
+ private:
+  std::string text_;
+};
+
+}  // namespace
+
+void explain(CLI::App& app, std::string text) { app.formatter(std::make_shared<Explained>(std::move(text))); }
 
 void add_runtime_options(CLI::App& app, RuntimeOptions& options) {
   const char* const group = "Runtime";

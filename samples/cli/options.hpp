@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -15,6 +16,8 @@ inline constexpr int kOk = 0;
 inline constexpr int kFailure = 1;
 inline constexpr int kWrongUsage = 2;
 inline constexpr int kInterrupted = 130;
+
+inline constexpr size_t kHelpColumn = 34;  // where --help explains an option
 
 // An option's value that makes no sense, found after parsing: exit code 2.
 struct UsageError : std::runtime_error {
@@ -30,6 +33,10 @@ struct Command {
   CLI::App* app;
   std::function<int()> run;
 };
+
+// What `brim COMMAND --help` says above the options. The list of commands in `brim --help` has the line that
+// add_subcommand was given.
+void explain(CLI::App& app, std::string text);
 
 // Of every command.
 struct RuntimeOptions {

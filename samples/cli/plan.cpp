@@ -84,14 +84,12 @@ int plan(const PlanCommandOptions& options) {
 Command add_plan(CLI::App& program) {
   auto options = std::make_shared<PlanCommandOptions>();
   CLI::App* app = program.add_subcommand("plan", "What loading a model would take, and why");
-  app->description(
+  explain(
+      *app,
       "Says what loading a model would take, without loading it: exact bytes in each memory, the choices that were "
-      "made and the "
-      "reason of each. Loading allocates these bytes and no others. \"mapped\" weights are read in place from the file "
-      "and can be "
-      "taken back by the system. A plan that does not fit is refused with numbers and with what would fit; nothing is "
-      "lowered "
-      "unasked.");
+      "made and the reason of each. Loading allocates these bytes and no others. \"mapped\" weights are read in "
+      "place from the file and can be taken back by the system. A plan that does not fit is refused with numbers and "
+      "with what would fit; nothing is lowered unasked.");
   add_model_argument(*app, options->model);
   app->add_option("-o,--output", options->format, "table or json (everything: tensors and where each lies)")
       ->check(CLI::IsMember({"table", "json"}))

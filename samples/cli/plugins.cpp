@@ -57,14 +57,11 @@ Command add_plugins(CLI::App& program) {
   auto options = std::make_shared<PluginsOptions>();
   CLI::App* app =
       program.add_subcommand("plugins", "Backends and architectures: what was taken, what was refused and why");
-  app->description(
-      "Lists the plugins of this installation: backends, which bring devices, and architectures, which teach model "
-      "families. "
-      "Every candidate that was met is there, with the reason where it was refused. Plugins lie in the folder "
-      "brim/plugins "
-      "beside the library, or in the folders given by --plugins; no other place is searched. A plugin is code that "
-      "runs with your "
-      "rights: install none that you do not trust.");
+  explain(*app,
+          "Lists the plugins of this installation: backends, which bring devices, and architectures, which teach model "
+          "families. Every candidate that was met is there, with the reason where it was refused. Plugins lie in the "
+          "folder brim/plugins beside the library, or in the folders given by --plugins; no other place is searched. A "
+          "plugin is code that runs with your rights: install none that you do not trust.");
   app->add_option("-o,--output", options->format, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
       ->type_name("FORM");

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <string>
 
 #include "commands.hpp"
 #include "host.hpp"
@@ -21,9 +22,9 @@ struct QuantizeOptions {
 
 int quantize(const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
+  const auto threads = static_cast<uint32_t>(std::stoul(make_config(options.runtime).value("runtime.threads")));
   ProgressBar bar(!options.runtime.quiet);
-  brim::quantize(options.in, options.out, options.type, options.runtime.threads.value_or(0), &interrupt::token(),
-                 bar.callback());
+  brim::quantize(options.in, options.out, options.type, threads, &interrupt::token(), bar.callback());
   bar.clear();
   if (options.runtime.quiet) return kOk;
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
@@ -43,13 +44,12 @@ int quantize(const QuantizeOptions& options) {
 Command add_quantize(CLI::App& program) {
   auto options = std::make_shared<QuantizeOptions>();
   CLI::App* app = program.add_subcommand("quantize", "Make a model file smaller");
-  app->description(
+  explain(
+      *app,
       "Writes a model file again with weights of another type. A type is one for all large weights (F16, BF16, Q8_0, "
-      "Q4_0, Q4_K, "
-      "...) or a mix that keeps the sensitive ones larger (Q4_K_M, Q5_K_M, Q6_K, ...). Rows that no whole number of "
-      "blocks "
-      "fills get the nearest type that fits. OUT appears when it is complete; on failure or Ctrl-C nothing stays "
-      "behind.");
+      "Q4_0, Q4_K, ...) or a mix that keeps the sensitive ones larger (Q4_K_M, Q5_K_M, Q6_K, ...). Rows that no "
+      "whole number of blocks fills get the nearest type that fits. OUT appears when it is complete; on failure or "
+      "Ctrl-C nothing stays behind.");
   app->add_option("IN", options->in, "Model file to read (GGUF)")->required()->type_name("");
   app->add_option("OUT", options->out, "Model file to write")->required()->type_name("");
   app->add_option("TYPE", options->type, "Type or mix")->required()->type_name("");

@@ -111,15 +111,13 @@ int run(RunOptions& options, bool has_prompt) {
 Command add_run(CLI::App& program) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* app = program.add_subcommand("run", "Generate text, or talk with a model");
-  app->description(
+  explain(
+      *app,
       "Generates text with a model. With --prompt (or a prompt on standard input) the text is continued on standard "
-      "output as "
-      "it comes. Without one, on a terminal, a conversation begins: the model's own chat template is used, /help lists "
-      "what can "
-      "be typed besides messages, Ctrl-C stops an answer. It ends with tokens/s of prefill and decode, the time to the "
-      "first "
-      "token, the share of the memory bandwidth that decoding reached, and a picture of the memory, all on standard "
-      "error.");
+      "output as it comes. Without one, on a terminal, a conversation begins: the model's own chat template is used, "
+      "/help lists what can be typed besides messages, Ctrl-C stops an answer. It ends with tokens/s of prefill and "
+      "decode, the time to the first token, the share of the memory bandwidth that decoding reached, and a picture "
+      "of the memory, all on standard error.");
   add_model_argument(*app, options->model);
   CLI::Option* prompt = app->add_option("--prompt", options->prompt, "Text to continue. Empty: start from BOS alone");
   prompt->type_name("TEXT")->expected(1)->group("Text");

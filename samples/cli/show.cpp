@@ -96,12 +96,10 @@ int show(const ShowOptions& options) {
 Command add_show(CLI::App& program) {
   auto options = std::make_shared<ShowOptions>();
   CLI::App* app = program.add_subcommand("show", "What a model file says about itself");
-  app->description(
-      "Prints what a model file says about itself: name, architecture, sizes, types of its weights, metadata, and "
-      "which "
-      "installed plugin would run it. Only headers are read, so it is quick and works on any GGUF file, also on one "
-      "that holds "
-      "a vocabulary only. Shapes are outermost first, sizes are decimal.");
+  explain(*app,
+          "Prints what a model file says about itself: name, architecture, sizes, types of its weights, metadata, and "
+          "which installed plugin would run it. Only headers are read, so it is quick and works on any GGUF file, also "
+          "on one that holds a vocabulary only. Shapes are outermost first, sizes are decimal.");
   add_model_argument(*app, options->model);
   app->add_flag("--tensors", options->tensors, "List every tensor with type, shape and bytes");
   app->add_option("-o,--output", options->format, "table or json")

@@ -86,6 +86,12 @@ void write_err(std::string_view text) { std::fwrite(text.data(), 1, text.size(),
 
 void ProgressBar::show(uint32_t stage, uint64_t done, uint64_t total) {
   if (!wanted_ || total == 0) return;
+  shown_ = true;
+  if (stage == BRIM_STAGE_WARM_UP) {  // has a beginning and an end, and no amount
+    write_err(fmt::format("\r\033[K{}", stage_name(stage)));
+    std::fflush(stderr);
+    return;
+  }
   const bool tokens = stage == BRIM_STAGE_PREFILL;
   const std::string numbers = tokens ? fmt::format("{} of {} tokens", done, total)
                                      : fmt::format("{} of {}", bytes_text(done), bytes_text(total));
@@ -96,7 +102,6 @@ void ProgressBar::show(uint32_t stage, uint64_t done, uint64_t total) {
   write_err(fmt::format("\r\033[K{:<10} [{}{}] {}", stage_name(stage), std::string(full, '#'),
                         std::string(cells - full, '.'), numbers));
   std::fflush(stderr);
-  shown_ = true;
 }
 
 void ProgressBar::clear() {

@@ -61,12 +61,11 @@ int tokenize(const TokenizeOptions& options, bool has_text) {
 Command add_tokenize(CLI::App& program) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* app = program.add_subcommand("tokenize", "Text to tokens");
-  app->description(
+  explain(
+      *app,
       "Turns text into the tokens of a model: one a line, the id and the token as the vocabulary spells it. Only the "
-      "vocabulary "
-      "is read, so files that hold nothing else work too. What the file wants around a text (BOS, EOS) is added unless "
-      "--no-bos "
-      "is given.");
+      "vocabulary is read, so files that hold nothing else work too. What the file wants around a text (BOS, EOS) is "
+      "added unless --no-bos is given.");
   add_model_argument(*app, options->model);
   CLI::Option* text = app->add_option("TEXT", options->text, "The text")->type_name("");
   app->add_flag("--stdin", options->from_stdin, "Take the text from standard input, every byte of it");

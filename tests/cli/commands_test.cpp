@@ -136,6 +136,10 @@ TEST_CASE("quantize writes a smaller model that runs") {
   CHECK(has(brim_command("show --tensors " + out).out, "q8_0"));
   CHECK(brim_command("run " + out + " --prompt a -n 4 --ignore-eos --quiet").code == 0);
   CHECK(brim_command("quantize " + tiny.random + " " + out + " Q99").code == 1);
+  // Settings mean the same here as everywhere: they are checked, and threads come from them too.
+  CHECK(brim_command("quantize " + tiny.random + " " + out + " Q8_0 --set runtime.threads=2").code == 0);
+  CHECK(
+      has(brim_command("quantize " + tiny.random + " " + out + " Q8_0 --set runtime.thread=2").err, "runtime.threads"));
 }
 
 TEST_CASE("plugins, devices and config tell what there is") {
@@ -146,6 +150,22 @@ TEST_CASE("plugins, devices and config tell what there is") {
   const Outcome config = brim_command("config --set plan.context=4096");
   CHECK(has(config.out, "plan.context = 4096"));
   CHECK(has(config.out, "sampling.temperature"));
+}
+
+TEST_CASE("the example of the configuration guide is taken by the library and by the plugins it names") {
+  const TempFolder folder;
+  std::ifstream guide(BRIM_SOURCE_DIR "/sdk/docs/configuration.md");
+  std::ofstream example(folder / "brim.toml");
+  bool inside = false;
+  for (std::string line; std::getline(guide, line) && line != "## Keys";) {
+    inside = inside || line == "    [runtime]";
+    if (inside) example << line << '\n';
+  }
+  example.close();
+  REQUIRE(inside);
+  const Outcome outcome = brim_command("plugins --config " + quote(folder / "brim.toml"));
+  CHECK(outcome.code == 0);
+  CHECK(outcome.err == "");
 }
 
 TEST_CASE("brim-check golden compares with the reference and judges by the case's limits") {

@@ -37,6 +37,8 @@ TEST_CASE("every command explains itself with examples") {
     CHECK(has(help.out, "--plugins"));
     CHECK(has(brim_command("--help").out, name));
   }
+  // The list of commands is one to be taken in at a glance.
+  CHECK(has(brim_command("--help").out, "Generate text, or talk with a model\n"));
 }
 
 TEST_CASE("wrong usage is code 2 and names what is wrong") {
