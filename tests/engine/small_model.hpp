@@ -20,12 +20,13 @@ struct SmallModel {
   bool factors = false;  // rope_freqs
   uint32_t window = 0;
   uint32_t seed = 1;
+  std::string name = "small";
 
   void write(const std::filesystem::path& path) const {
     std::mt19937 random(seed);
     GgufBuilder b;
     const std::string family = window ? "gemma2" : "llama";
-    vocabulary(b, family);
+    vocabulary(b, family, name);
     b.set(family + ".block_count", layers).set(family + ".context_length", context);
     b.set(family + ".embedding_length", width).set(family + ".feed_forward_length", ff);
     b.set(family + ".attention.head_count", heads).set(family + ".attention.head_count_kv", kv_heads);
@@ -96,20 +97,20 @@ struct SmallModel {
     return out;
   }
 
-  static void vocabulary(GgufBuilder& b, const std::string& family) {
+  static void vocabulary(GgufBuilder& b, const std::string& family, const std::string& name) {
     std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
     std::vector<int32_t> types = {2, 3, 3};
     for (int i = 0; i < 256; ++i) {
-      char name[8];
-      std::snprintf(name, sizeof(name), "<0x%02X>", i);
-      tokens.emplace_back(name);
+      char byte[8];
+      std::snprintf(byte, sizeof(byte), "<0x%02X>", i);
+      tokens.emplace_back(byte);
       types.push_back(6);
     }
     while (tokens.size() < kVocabulary) {
       tokens.push_back("w" + std::to_string(tokens.size()));
       types.push_back(1);
     }
-    b.set("general.architecture", family).set("general.name", "small").set("tokenizer.ggml.model", "llama");
+    b.set("general.architecture", family).set("general.name", name).set("tokenizer.ggml.model", "llama");
     b.set("tokenizer.ggml.tokens", tokens).set("tokenizer.ggml.scores", std::vector<float>(tokens.size()));
     b.set("tokenizer.ggml.token_type", types);
     b.set("tokenizer.ggml.bos_token_id", uint32_t{1}).set("tokenizer.ggml.eos_token_id", uint32_t{2});

@@ -91,6 +91,15 @@ TEST_CASE("loading allocates what the plan says, to the byte") {
   }
 }
 
+TEST_CASE("weights are read in place from the file, whatever multiple of 32 bytes its tensors begin at") {
+  for (const size_t letters : {1, 33}) {  // 32 bytes more of metadata, so the other half of a cache line
+    SmallModel small;
+    small.name = std::string(letters, 'x');
+    const Opened o(small);
+    for (const WeightPlan& w : make_plan(o.model, with(64))->weights) CHECK(w.residence == Residence::kMapped);
+  }
+}
+
 TEST_CASE("defaults: KV is never quantised and the context never shrunk unasked") {
   SmallModel small;
   small.context = 3000;

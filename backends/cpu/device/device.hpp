@@ -30,7 +30,7 @@ struct brim_buffer {
 
 namespace brim_cpu {
 
-// Of buffers and of offsets in them, bytes.
+// Of the buffers that it allocates, bytes; offsets in them need less (fill_heap_info).
 inline constexpr uint64_t kBufferAlignment = 64;
 
 brim_device* open_device(brim_plugin* plugin);

@@ -24,7 +24,7 @@ struct MatmulKernel {
   Activation activation;
   // [any, non-blocking] Bytes of one prepared row of k elements, a multiple of 64.
   size_t (*activation_bytes)(int64_t k);
-  // [any, non-blocking] Prepares one row x[k]. `prepared` is 64-byte aligned and holds activation_bytes(k). In the
+  // [any, non-blocking] Prepares one row x[k]. `prepared` is 16-byte aligned and holds activation_bytes(k). In the
   // 8-bit layouts a block that holds a NaN or an Inf makes every product of the row NaN.
   void (*prepare)(const float* x, void* prepared, int64_t k);
   // [any, non-blocking] out[t * out_stride + r] = dot(weight row r, activation t), r in [row_begin, row_end), t in

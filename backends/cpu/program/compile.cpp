@@ -5,6 +5,8 @@
 // the same value in the same layout, and a table of rope angles by every layer with the same attributes. Nodes are not
 // fused otherwise: what lies between two large products is done by the last to finish the first of them (run.cpp),
 // which costs no meeting of the team, and values keep the storage that the host planned.
+#include <cstddef>
+
 #include "matmul/matmul.hpp"
 #include "ops/binary.hpp"
 #include "ops/copy.hpp"
@@ -772,9 +774,10 @@ class Compiler {
              static_cast<unsigned long long>(workspace_bound_),
              static_cast<unsigned long long>(program_.workspace_bytes));
       }
-      if (program_.workspace_bytes != 0 && reinterpret_cast<uintptr_t>(workspace_base_) % kBufferAlignment != 0) {
+      if (program_.workspace_bytes != 0 &&
+          reinterpret_cast<uintptr_t>(workspace_base_) % alignof(std::max_align_t) != 0) {
         fail(BRIM_INVALID_ARGUMENT, "the workspace (binding of value 0) is not aligned to %llu bytes",
-             static_cast<unsigned long long>(kBufferAlignment));
+             static_cast<unsigned long long>(alignof(std::max_align_t)));
       }
     }
     // As many phases as steps is the most there can be; measuring and creating hold the same bytes.
