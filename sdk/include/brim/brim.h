@@ -310,7 +310,7 @@ BRIM_API brim_status BRIM_CALL brim_sequence_create(brim_session *session, uint3
 /* [session] The first n_tokens of a sequence (BRIM_AUTO: all) as a new one: shares full blocks, copies on write. */
 BRIM_API brim_status BRIM_CALL brim_sequence_fork(brim_session *session, uint32_t sequence, uint32_t n_tokens,
                                                   uint32_t *out, brim_error *error);
-/* [session] Forgets the tokens from n_tokens on. UNSUPPORTED, with the least length, where a state cannot go back so far. */
+/* [session] Forgets the tokens from n_tokens on. UNSUPPORTED, with the least length, where a state cannot go back. */
 BRIM_API brim_status BRIM_CALL brim_sequence_trim(brim_session *session, uint32_t sequence, uint32_t n_tokens,
                                                   brim_error *error);
 BRIM_API brim_status BRIM_CALL brim_sequence_remove(brim_session *session, uint32_t sequence, brim_error *error); /* [session] */
