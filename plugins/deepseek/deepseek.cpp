@@ -173,7 +173,7 @@ Value feed_forward(Graph& g, const Model& m, const Layer& l, Value x) {
 struct DeepSeek {
   static constexpr std::string_view kId = "brim.deepseek", kVersion = BRIM_PLUGIN_VERSION, kLicense = "Apache-2.0";
 
-  static uint32_t match(const Meta& meta) { return meta.string_or("general.architecture", "") == "deepseek2" ? 90 : 0; }
+  static uint32_t match(const Meta& meta) { return meta.architecture() == "deepseek2" ? 90 : 0; }
 
   static void describe(const Meta& meta, Description& description) {
     const Model m = read_model(meta);

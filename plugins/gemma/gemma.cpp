@@ -24,7 +24,7 @@ struct Model {
   std::vector<Layer> layers;
 };
 
-bool knows(const std::string& family) { return family == "gemma" || family == "gemma2" || family == "gemma3"; }
+bool knows(std::string_view family) { return family == "gemma" || family == "gemma2" || family == "gemma3"; }
 
 Model read_model(const Meta& meta) {
   const std::string family = meta.string("general.architecture");
@@ -67,7 +67,7 @@ Model read_model(const Meta& meta) {
 struct Gemma {
   static constexpr std::string_view kId = "brim.gemma", kVersion = BRIM_PLUGIN_VERSION, kLicense = "Apache-2.0";
 
-  static uint32_t match(const Meta& meta) { return knows(meta.string_or("general.architecture", "")) ? 90 : 0; }
+  static uint32_t match(const Meta& meta) { return knows(meta.architecture()) ? 90 : 0; }
 
   static void describe(const Meta& meta, Description& description) {
     const Model m = read_model(meta);

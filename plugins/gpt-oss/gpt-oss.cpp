@@ -48,7 +48,7 @@ Model read_model(const Meta& meta) {
 struct GptOss {
   static constexpr std::string_view kId = "brim.gpt-oss", kVersion = BRIM_PLUGIN_VERSION, kLicense = "Apache-2.0";
 
-  static uint32_t match(const Meta& meta) { return meta.string_or("general.architecture", "") == "gpt-oss" ? 90 : 0; }
+  static uint32_t match(const Meta& meta) { return meta.architecture() == "gpt-oss" ? 90 : 0; }
 
   static void describe(const Meta& meta, Description& description) {
     const Model m = read_model(meta);

@@ -110,7 +110,7 @@ struct Llama {
   static constexpr std::string_view kId = "brim.llama", kVersion = BRIM_PLUGIN_VERSION, kLicense = "Apache-2.0";
 
   // Below 100, so that a plugin for one model of the family can win.
-  static uint32_t match(const Meta& meta) { return meta.string_or("general.architecture", "") == "llama" ? 90 : 0; }
+  static uint32_t match(const Meta& meta) { return meta.architecture() == "llama" ? 90 : 0; }
 
   static void describe(const Meta& meta, Description& description) {
     const Model m = read_model(meta);

@@ -38,7 +38,7 @@ struct Model {
   std::vector<Layer> layers;
 };
 
-bool knows(const std::string& family) { return family == "qwen3next" || family == "qwen35" || family == "qwen35moe"; }
+bool knows(std::string_view family) { return family == "qwen3next" || family == "qwen35" || family == "qwen35moe"; }
 
 void read_delta_net(const Meta& meta, Model& m) {
   Decoder& d = m.d;
@@ -181,7 +181,7 @@ Value feed_forward(Graph& g, const Model& m, const Layer& l, Value x) {
 struct QwenNext {
   static constexpr std::string_view kId = "brim.qwen-next", kVersion = BRIM_PLUGIN_VERSION, kLicense = "Apache-2.0";
 
-  static uint32_t match(const Meta& meta) { return knows(meta.string_or("general.architecture", "")) ? 90 : 0; }
+  static uint32_t match(const Meta& meta) { return knows(meta.architecture()) ? 90 : 0; }
 
   static void describe(const Meta& meta, Description& description) {
     const Model m = read_model(meta);

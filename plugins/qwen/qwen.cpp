@@ -23,7 +23,7 @@ struct Model {
   std::vector<Layer> layers;
 };
 
-bool knows(const std::string& family) { return family == "qwen2" || family == "qwen3" || family == "qwen3moe"; }
+bool knows(std::string_view family) { return family == "qwen2" || family == "qwen3" || family == "qwen3moe"; }
 
 Model read_model(const Meta& meta) {
   const std::string family = meta.string("general.architecture");
@@ -55,7 +55,7 @@ Model read_model(const Meta& meta) {
 struct Qwen {
   static constexpr std::string_view kId = "brim.qwen", kVersion = BRIM_PLUGIN_VERSION, kLicense = "Apache-2.0";
 
-  static uint32_t match(const Meta& meta) { return knows(meta.string_or("general.architecture", "")) ? 90 : 0; }
+  static uint32_t match(const Meta& meta) { return knows(meta.architecture()) ? 90 : 0; }
 
   static void describe(const Meta& meta, Description& description) {
     const Model m = read_model(meta);

@@ -1,7 +1,7 @@
 // brim_model_open, _get_info, _describe and _close.
 #include <api/guard.hpp>
 #include <api/handles.hpp>
-#include <nlohmann/json.hpp>
+#include <base/json.hpp>
 
 using namespace brim;
 using namespace brim::api;
@@ -29,38 +29,47 @@ std::shared_ptr<Model> open(const std::shared_ptr<Runtime>& runtime, const std::
   return model;
 }
 
-nlohmann::ordered_json shown(const model::Value& value) {
-  return std::visit(
-      [](const auto& v) -> nlohmann::ordered_json {
+void write(Json& json, const model::Value& value) {
+  std::visit(
+      [&](const auto& v) {
         using T = std::decay_t<decltype(v)>;
         if constexpr (std::is_same_v<T, std::string_view> || std::is_arithmetic_v<T>) {
-          return v;
+          json.value(v);
         } else {
-          nlohmann::ordered_json array = nlohmann::ordered_json::array();
-          for (size_t i = 0; i < v.size() && i < kShown; ++i) {
-            if constexpr (std::is_same_v<T, std::vector<bool>>) {
-              array.push_back(static_cast<bool>(v[i]));
-            } else {
-              array.push_back(v[i]);
+          json.array([&] {
+            for (size_t i = 0; i < v.size() && i < kShown; ++i) {
+              if constexpr (std::is_same_v<T, std::vector<bool>>) {
+                json.value(static_cast<bool>(v[i]));
+              } else {
+                json.value(v[i]);
+              }
             }
-          }
-          if (v.size() > kShown) array.push_back(fmt::format("... and {} more", v.size() - kShown));
-          return array;
+            if (v.size() > kShown) json.value(fmt::format("... and {} more", v.size() - kShown));
+          });
         }
       },
       value);
 }
 
 // {"family": "Llama-3"}, {"error": why it cannot be rendered}, or null where the file has none.
-nlohmann::ordered_json chat_template(const Model& model) {
-  try {
-    const auto found =
-        text::ChatTemplate::from_metadata(model.open->file.metadata(), model.require_tokenizer().vocabulary());
-    return {{"family", found.family()}};
-  } catch (const Error& e) {
-    if (e.code == BRIM_FAILED_PRECONDITION || !model.tokenizer) return nullptr;
-    return {{"error", e.what()}};
+void write_chat_template(Json& json, const Model& model) {
+  if (!model.tokenizer) {
+    json.value(nullptr);
+    return;
   }
+  std::string_view what = "family";
+  std::string words;
+  try {
+    words = text::ChatTemplate::from_metadata(model.open->file.metadata(), model.tokenizer->vocabulary()).family();
+  } catch (const Error& e) {
+    if (e.code == BRIM_FAILED_PRECONDITION) {
+      json.value(nullptr);
+      return;
+    }
+    what = "error";
+    words = e.what();
+  }
+  json.object([&] { json.member(what, words); });
 }
 
 }  // namespace
@@ -107,19 +116,26 @@ brim_status brim_model_get_info(brim_model* handle, brim_model_info* out, brim_e
 brim_status brim_model_describe(brim_model* handle, char* buf, uint64_t cap, uint64_t* need_bytes, brim_error* error) {
   return guard(error, [&] {
     const Model& model = *need(handle, "model").model;
-    nlohmann::ordered_json metadata = nlohmann::ordered_json::object(), tensors = nlohmann::ordered_json::array();
-    for (const std::string_view key : model.open->file.metadata().keys()) {
-      metadata[std::string(key)] = shown(*model.open->file.metadata().find(key));
-    }
-    for (const model::Tensor& tensor : model.open->file.tensors()) {
-      tensors.push_back({{"name", tensor.name},
-                         {"dtype", tensor.type_name},
-                         {"shape", std::vector<uint64_t>(tensor.shape.dims().begin(), tensor.shape.dims().end())},
-                         {"bytes", tensor.bytes}});
-    }
-    const nlohmann::ordered_json all = {
-        {"metadata", std::move(metadata)}, {"tensors", std::move(tensors)}, {"chat_template", chat_template(model)}};
-    write_text(all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), buf, cap, need_bytes);
+    const model::Metadata& metadata = model.open->file.metadata();
+    Json json;
+    json.object([&] {
+      json.key("metadata").object([&] {
+        for (const std::string_view key : metadata.keys()) write(json.key(key), *metadata.find(key));
+      });
+      json.key("tensors").array([&] {
+        for (const model::Tensor& tensor : model.open->file.tensors()) {
+          json.object([&] {
+            json.member("name", tensor.name).member("dtype", tensor.type_name);
+            json.key("shape").array([&] {
+              for (const uint64_t extent : tensor.shape.dims()) json.value(extent);
+            });
+            json.member("bytes", tensor.bytes);
+          });
+        }
+      });
+      write_chat_template(json.key("chat_template"), model);
+    });
+    write_text(json.text(), buf, cap, need_bytes);
   });
 }
 

@@ -119,18 +119,19 @@ brim_status brim_runtime_report(brim_runtime* handle, char* buf, uint64_t cap, u
                                 brim_error* error) {
   return guard(error, [&] {
     Runtime& runtime = *need(handle, "runtime").runtime;
-    nlohmann::json report;
-    {
-      const std::lock_guard lock(runtime.mutex);
-      topology::refresh(runtime.machine->topology);
-      report = topology::report(*runtime.machine->loader, runtime.machine->topology);
-    }
-    report["library"] = {{"version", BRIM_VERSION},
-                         {"abi_major", BRIM_ABI_MAJOR},
-                         {"abi_minor", BRIM_ABI_MINOR},
-                         {"path", own_library_path()},
-                         {"threads", runtime.machine->loader->team()->size()}};
-    write_text(report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), buf, cap, need_bytes);
+    Json json;
+    json.object([&] {
+      {
+        const std::lock_guard lock(runtime.mutex);
+        topology::refresh(runtime.machine->topology);
+        topology::report(json, *runtime.machine->loader, runtime.machine->topology);
+      }
+      json.key("library").object([&] {
+        json.member("version", BRIM_VERSION).member("abi_major", BRIM_ABI_MAJOR).member("abi_minor", BRIM_ABI_MINOR);
+        json.member("path", own_library_path()).member("threads", runtime.machine->loader->team()->size());
+      });
+    });
+    write_text(json.text(), buf, cap, need_bytes);
   });
 }
 

@@ -27,12 +27,18 @@ brim_status brim_session_create(brim_model* handle, brim_session** out, brim_err
 void brim_session_destroy(brim_session* session) { delete session; }
 
 brim_status brim_sequence_create(brim_session* session, uint32_t* out, brim_error* error) {
-  return guard(error, [&] { need(out, "out") = session_of(session).create_sequence(); });
+  return guard(error, [&] {
+    uint32_t& to = need(out, "out");  // asked before anything is made
+    to = session_of(session).create_sequence();
+  });
 }
 
 brim_status brim_sequence_fork(brim_session* session, uint32_t sequence, uint32_t n_tokens, uint32_t* out,
                                brim_error* error) {
-  return guard(error, [&] { need(out, "out") = session_of(session).fork(sequence, n_tokens); });
+  return guard(error, [&] {
+    uint32_t& to = need(out, "out");
+    to = session_of(session).fork(sequence, n_tokens);
+  });
 }
 
 brim_status brim_sequence_trim(brim_session* session, uint32_t sequence, uint32_t n_tokens, brim_error* error) {
@@ -66,7 +72,8 @@ brim_status brim_sequence_restore(brim_session* session, brim_read_fn read, void
                                   brim_error* error) {
   return guard(error, [&] {
     if (!read) fail(BRIM_INVALID_ARGUMENT, "read is NULL");
-    need(out, "out") = session_of(session).restore([&](std::span<std::byte> bytes) {
+    uint32_t& to = need(out, "out");
+    to = session_of(session).restore([&](std::span<std::byte> bytes) {
       if (!bytes.empty() && read(user, bytes.data(), bytes.size()) != 0) {
         fail(BRIM_IO, "the saved sequence ended early, or the host stopped the reading");
       }

@@ -1,28 +1,45 @@
 #include <algorithm>
 #include <base/error.hpp>
+#include <base/utf8.hpp>
 #include <cstring>
 #include <new>
 
 namespace brim {
 namespace {
 
+// As much of the text as fits, in whole characters, and "..." where that is not all. A zero, and bytes that are no
+// character (of a caller's path, of a file's name), are '?'.
+void copy_text(std::string_view text, char* to, size_t room) noexcept {
+  constexpr std::string_view kMore = "...";
+  const bool cut = text.size() > room && room >= kMore.size();
+  if (cut) room -= kMore.size();
+  while (!text.empty()) {
+    const size_t bytes = text[0] == '\0' ? 0 : character_bytes(text), step = std::max<size_t>(bytes, 1);
+    if (step > room) break;
+    std::memcpy(to, bytes ? text.data() : "?", step);
+    text.remove_prefix(step);
+    to += step;
+    room -= step;
+  }
+  if (cut) std::memcpy(to, kMore.data(), kMore.size());
+}
+
 void write(brim_error* out, brim_status code, std::string_view message, const Error* error) noexcept {
   if (!out) return;
+  // A host of an older minor has a smaller struct: it gets what fits, and its text stays terminated.
+  const uint32_t room = std::min<uint32_t>(out->struct_size, sizeof(*out));
+  if (room < BRIM_SIZE_THROUGH(brim_error, code)) return;
   brim_error full = empty_error();
+  full.struct_size = out->struct_size;
   full.code = code;
   if (error) {
     full.native_code = error->native_code;
     full.domain = error->domain;
     std::copy(error->detail.begin(), error->detail.end(), full.detail);
   }
-  const size_t length = std::min(message.size(), sizeof(full.message) - 1);
-  std::memcpy(full.message, message.data(), length);
-  // A host of an older minor has a smaller struct: it gets what fits, and its text stays terminated.
-  const uint32_t room = std::min<uint32_t>(out->struct_size, sizeof(full));
-  if (room < BRIM_SIZE_THROUGH(brim_error, code)) return;
-  full.struct_size = out->struct_size;
+  constexpr size_t kMessage = offsetof(brim_error, message);
+  if (room > kMessage) copy_text(message, full.message, room - kMessage - 1);
   std::memcpy(out, &full, room);
-  if (room > offsetof(brim_error, message)) reinterpret_cast<char*>(out)[room - 1] = '\0';
 }
 
 }  // namespace
@@ -45,11 +62,18 @@ brim_status report_current_exception(brim_error* out) noexcept {
   }
 }
 
+std::string words_of(brim_status status, const brim_error& error) {
+  const size_t length = strnlen(error.message, sizeof(error.message));
+  if (length == 0) return brim_status_name(status);
+  std::string words(length, '\0');
+  copy_text({error.message, length}, words.data(), words.size());
+  return words;
+}
+
 void check(brim_status status, const brim_error& error, std::string_view doing) {
   if (status == BRIM_OK) return;
-  const size_t length = strnlen(error.message, sizeof(error.message));
-  const std::string_view said = length ? std::string_view(error.message, length) : brim_status_name(status);
-  throw Error(status, fmt::format("{}: {}", doing, said),
+  throw Error(status <= BRIM_CONTEXT_FULL ? status : BRIM_INTERNAL,
+              fmt::format("{}: {}", doing, words_of(status, error)),
               {error.detail[0], error.detail[1], error.detail[2], error.detail[3]}, error.native_code, error.domain);
 }
 

@@ -41,8 +41,11 @@ template <class... Args>
 // inside a catch block. Never throws.
 brim_status report_current_exception(brim_error* out) noexcept;
 
+// What a plugin said of a failure: its message as far as it is text, the name of the status where it said nothing.
+std::string words_of(brim_status status, const brim_error& error);
+
 // The other direction: throws what a plugin reported, with `doing` in front of its message ("loading cpu: ...").
-// Does nothing for BRIM_OK.
+// Does nothing for BRIM_OK; a status that is not known is INTERNAL.
 void check(brim_status status, const brim_error& error, std::string_view doing);
 
 // A zeroed brim_error with its size set.

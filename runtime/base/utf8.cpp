@@ -4,11 +4,9 @@
 #include <cstdint>
 
 namespace brim {
-namespace {
 
-// Bytes of the well-formed sequence at the begin of `text`, which is not empty; 0 if there is none (Unicode, table
-// 3-7).
-size_t sequence_length(std::string_view text) {
+// Unicode, table 3-7.
+size_t character_bytes(std::string_view text) noexcept {
   const auto at = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const uint8_t lead = at(0);
   if (lead < 0x80) return 1;
@@ -27,11 +25,9 @@ size_t sequence_length(std::string_view text) {
   return length;
 }
 
-}  // namespace
-
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
-    const size_t length = sequence_length(text);
+    const size_t length = character_bytes(text);
     if (length == 0) return false;
     text.remove_prefix(length);
   }
@@ -42,7 +38,7 @@ std::string printable(std::string_view text, size_t limit) {
   std::string out;
   size_t taken = 0;
   while (!text.empty()) {
-    const size_t length = sequence_length(text);
+    const size_t length = character_bytes(text);
     const size_t step = length ? length : 1;
     if (taken + step > limit) return out + "...";
     const auto byte = static_cast<uint8_t>(text[0]);

@@ -7,6 +7,9 @@
 
 namespace brim {
 
+// Bytes of the character at the begin of `text`, which is not empty; 0 where none is well-formed.
+size_t character_bytes(std::string_view text) noexcept;
+
 // Well-formed as RFC 3629 says: no overlong forms, no surrogates, nothing above U+10FFFF.
 bool is_utf8(std::string_view text);
 

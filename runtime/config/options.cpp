@@ -1,15 +1,14 @@
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <base/error.hpp>
+#include <base/json.hpp>
 #include <base/mapping.hpp>
 #include <base/nearest.hpp>
+#include <base/toml.hpp>
 #include <base/utf8.hpp>
 #include <charconv>
 #include <cmath>
 #include <config/options.hpp>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 namespace brim::config {
 namespace {
@@ -168,6 +167,7 @@ Value from_text(const Option& option, std::string_view text) {
       break;
     case Type::kFolders:
       if (text.starts_with('[')) {
+        if (std::ranges::count(text, '.') > kMostDots) bad();
         try {
           const toml::table one = toml::parse(fmt::format("folders = {}\n", text));
           if (one.size() != 1) bad();
@@ -182,8 +182,18 @@ Value from_text(const Option& option, std::string_view text) {
   return checked({}, option, std::move(value), fmt::format("'{}'", text));
 }
 
-nlohmann::json to_json(const Value& value) {
-  return std::visit([](const auto& v) { return nlohmann::json(v); }, value);
+void write(Json& json, const Value& value) {
+  std::visit(
+      [&](const auto& v) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::vector<std::string>>) {
+          json.array([&] {
+            for (const std::string& one : v) json.value(one);
+          });
+        } else {
+          json.value(v);
+        }
+      },
+      value);
 }
 
 std::string to_text(const Value& value) {
@@ -358,7 +368,9 @@ void Options::set(std::string_view key, std::string_view text) {
     fail(BRIM_INVALID_ARGUMENT, "'{}' = '{}' is not UTF-8", printable(key), printable(text));
   }
   if (Setting setting; split_setting(key, setting)) {
-    settings_[setting.plugin][setting.key] = std::string(text);
+    auto next = settings_;  // so that a lack of memory changes nothing
+    next[setting.plugin][setting.key] = std::string(text);
+    settings_ = std::move(next);
     return;
   }
   const Option* option = find_option(key);
@@ -380,34 +392,34 @@ std::string Options::get(std::string_view key) const {
 }
 
 std::string Options::describe() const {
-  nlohmann::ordered_json all = nlohmann::ordered_json::array();
-  for (const Option& option : schema()) {
-    nlohmann::ordered_json entry;
-    entry["key"] = option.key;
-    entry["type"] = type_name(option.type);
-    entry["default"] = to_json(option.standard);
-    entry["value"] = to_json(values_[index_of(option)]);
-    if (!option.choices.empty()) entry["choices"] = option.choices;
-    if (option.type == Type::kNumber) {
-      entry["min"] = option.low;
-      entry["max"] = option.high;
-    } else if (option.type == Type::kInteger) {
-      entry["min"] = 0;
-      entry["max"] = option.most;
+  Json json;
+  json.array([&] {
+    for (const Option& option : schema()) {
+      json.object([&] {
+        json.member("key", option.key).member("type", type_name(option.type));
+        write(json.key("default"), option.standard);
+        write(json.key("value"), values_[index_of(option)]);
+        if (!option.choices.empty()) {
+          json.key("choices").array([&] {
+            for (const auto& choice : option.choices) json.value(choice);
+          });
+        }
+        if (option.type == Type::kNumber) json.member("min", option.low).member("max", option.high);
+        if (option.type == Type::kInteger) json.member("min", 0).member("max", option.most);
+        json.member("help", option.help);
+      });
     }
-    entry["help"] = option.help;
-    all.push_back(std::move(entry));
-  }
-  for (const auto& [plugin, settings] : settings_) {
-    for (const auto& [key, text] : settings) {
-      all.push_back({{"key", fmt::format("{}.{}.{}", plugin.first, plugin.second, key)},
-                     {"type", "setting"},
-                     {"default", nullptr},
-                     {"value", text},
-                     {"help", fmt::format("Handed to {}", plugin.second)}});
+    for (const auto& [plugin, settings] : settings_) {
+      for (const auto& [key, text] : settings) {
+        json.object([&] {
+          json.member("key", fmt::format("{}.{}.{}", plugin.first, plugin.second, key)).member("type", "setting");
+          json.member("default", nullptr).member("value", text);
+          json.member("help", fmt::format("Handed to {}", plugin.second));
+        });
+      }
     }
-  }
-  return all.dump();
+  });
+  return json.text();
 }
 
 std::vector<std::pair<std::string, std::string>> Options::settings(std::string_view kind, std::string_view id) const {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <engine/engine.hpp>
+#include <system_error>
 
 namespace brim::engine {
 namespace {
@@ -27,7 +28,7 @@ bool is_cancelled(const Job& job) {
 Engine::Engine(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options)
     : plan_(plan), stepper_(plan, options), max_outputs_(plan->max_outputs()), sequences_(*plan) {
   if (options.progress) options.progress(BRIM_STAGE_WARM_UP, 0, 1);
-  stepper_.warm_up();
+  stepper_.warm_up(options);
   if (options.progress) options.progress(BRIM_STAGE_WARM_UP, 1, 1);
   const negotiator::Request& r = plan_->request;
   jobs_.reserve(r.n_seqs);
@@ -35,7 +36,16 @@ Engine::Engine(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& 
   copies_.reserve(r.n_seqs * std::max<size_t>(1, plan_->groups.size()));
   taken_.reserve(r.n_batch);
   rows_.reserve(r.n_batch);
-  thread_ = std::thread([this] { loop(); });
+  try {
+    thread_ = std::thread([this] { loop(); });
+  } catch (const std::system_error& e) {
+    throw Error(
+        BRIM_BUSY,
+        fmt::format("the system gives no thread for the engine: {}; close other programs, or raise the limit on "
+                    "processes (ulimit -u)",
+                    e.code().message()),
+        {}, e.code().value(), BRIM_DOMAIN_OS);
+  }
 }
 
 Engine::~Engine() {
@@ -58,22 +68,25 @@ void Engine::submit(Job& job) {
     job.next = job.taken = 0;
     job.error = empty_error();
     job.touched.clear();
-    // Where every sequence stands now, for going back; and which of the job's outputs each row gives.
+    // Where every sequence stands now, for going back; and which of the job's outputs each row gives. Until there is
+    // memory for all of it the job has no outputs.
     job.n_outputs.fill(0);
+    std::array<uint32_t, kOutputRoles> n_outputs{};
     for (Row& row : job.rows) {
       const auto known = std::find_if(job.touched.begin(), job.touched.end(),
                                       [&](const Touched& t) { return t.sequence == row.sequence; });
       if (known == job.touched.end()) job.touched.push_back({row.sequence, sequences_[row.sequence].length});
       for (uint32_t role = 0; role < kOutputRoles; ++role) {
-        if (row.outputs >> role & 1) row.output_index[role] = job.n_outputs[role]++;
+        if (row.outputs >> role & 1) row.output_index[role] = n_outputs[role]++;
       }
     }
     for (const Touched& t : job.touched) sequences_[t.sequence].safe_slot = sequences_[t.sequence].slot;
     for (uint32_t role = 0; role < kOutputRoles; ++role) {
-      job.outputs[role].resize(uint64_t{job.n_outputs[role]} * stepper_.output_width(role));
+      job.outputs[role].resize(uint64_t{n_outputs[role]} * stepper_.output_width(role));
     }
-    job.active = true;
     jobs_.push_back(&job);
+    job.n_outputs = n_outputs;
+    job.active = true;
   }
   work_.notify_one();
 }

@@ -13,10 +13,6 @@ std::byte* mapped(Device& device, const Buffer& buffer) {
   return buffer ? static_cast<std::byte*>(device.map(buffer)) : nullptr;
 }
 
-void stop_if_cancelled(const LoadOptions& options) {
-  if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(BRIM_CANCELLED, "loading was cancelled");
-}
-
 }  // namespace
 
 Residency::Residency(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options)
@@ -106,7 +102,7 @@ void Residency::load_weights(const LoadOptions& options) {
   uint64_t total = 0, done = 0;
   for (const negotiator::WeightPlan& w : plan_->weights) total += weights[w.weight].tensor->bytes;
   for (uint32_t i = 0; i < plan_->weights.size(); ++i) {
-    stop_if_cancelled(options);
+    options.stop_if_cancelled();
     const model::Tensor& tensor = *weights[plan_->weights[i].weight].tensor;
     if (plan_->weights[i].residence == Residence::kMapped) {
       plan_->model->file.advise(tensor, os::Access::kWillNeed);
@@ -141,7 +137,7 @@ void Residency::copy_weight(uint32_t index, const LoadOptions& options, uint64_t
   const uint64_t most = direct ? kReadPiece : std::min(kReadPiece, plan_->devices[w.device].staging_bytes);
   const uint64_t per_piece = std::max<uint64_t>(1, most / row_bytes);
   for (uint64_t row = 0; row < rows; row += per_piece) {
-    stop_if_cancelled(options);
+    options.stop_if_cancelled();
     const uint64_t n = std::min(per_piece, rows - row), offset = row * row_bytes, bytes = n * row_bytes;
     std::byte* to = direct ? host + offset : host;
     file.read(tensor, offset, {to, static_cast<size_t>(bytes)});

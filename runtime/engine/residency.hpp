@@ -16,6 +16,10 @@ namespace brim::engine {
 struct LoadOptions {
   const std::atomic<uint32_t>* cancel = nullptr;                                // nonzero: stop
   std::function<void(uint32_t stage, uint64_t done, uint64_t total)> progress;  // BRIM_STAGE_*; may be empty
+
+  void stop_if_cancelled() const {
+    if (cancel && cancel->load(std::memory_order_relaxed)) fail(BRIM_CANCELLED, "loading was cancelled");
+  }
 };
 
 class Residency {

@@ -2,6 +2,23 @@
 #include <engine/session.hpp>
 
 namespace brim::engine {
+namespace {
+
+// The recurrent states of a sequence into the current slots of another, on the engine's thread.
+void copy_slots(Residency& memory, const Sequences& sequences, uint32_t from, uint32_t to) {
+  const auto slot = [&](uint32_t id) { return uint64_t{id} * negotiator::kSlotsPerSequence + sequences[id].slot; };
+  const auto& states = memory.plan().states;
+  for (uint32_t i = 0; i < states.size(); ++i) {
+    if (states[i].group != negotiator::kNoGroup || states[i].storage != i) continue;
+    brim_buffer* buffer = memory.state(i).buffer;
+    const uint64_t bytes = states[i].layout.block_bytes;
+    Device& device = *memory.on(states[i].device).device;
+    device.copy(buffer, bytes * slot(to), buffer, bytes * slot(from), bytes);
+    device.finish();
+  }
+}
+
+}  // namespace
 
 Session::Session(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) {}
 
@@ -81,19 +98,12 @@ uint32_t Session::fork(uint32_t sequence, uint32_t n_tokens) {
   const uint32_t local = adopt(*id);
   if (n_tokens == held) sequences_[local].pending = from.pending;
   if (engine_->with_sequences([](Sequences& s) { return s.has_recurrent(); })) {
-    engine_->between_steps([&](Residency& memory, Sequences& s) {
-      const auto slots = [](uint32_t seq) { return uint64_t{seq} * negotiator::kSlotsPerSequence; };
-      const auto& states = memory.plan().states;
-      for (uint32_t i = 0; i < states.size(); ++i) {
-        if (states[i].group != negotiator::kNoGroup || states[i].storage != i) continue;
-        brim_buffer* buffer = memory.state(i).buffer;
-        const uint64_t bytes = states[i].layout.block_bytes;
-        Device& device = *memory.on(states[i].device).device;
-        device.copy(buffer, bytes * (slots(*id) + s[*id].slot), buffer, bytes * (slots(from_id) + s[from_id].slot),
-                    bytes);
-        device.finish();
-      }
-    });
+    try {
+      engine_->between_steps([&](Residency& memory, Sequences& s) { copy_slots(memory, s, from_id, *id); });
+    } catch (...) {
+      remove(local);
+      throw;
+    }
   }
   return local;
 }
@@ -143,6 +153,7 @@ void Session::begin_job(const std::atomic<uint32_t>* cancel) {
   job_.rows.clear();
   job_.embeddings.clear();
   job_.cancel = cancel;
+  more_.clear();
 }
 
 void Session::submit(const brim_step& step, const std::atomic<uint32_t>* cancel) {
@@ -194,12 +205,8 @@ void Session::submit(const brim_step& step, const std::atomic<uint32_t>* cancel)
     if (!more_[s]) continue;
     check_room(s, more_[s]);
   }
-  // What the host runs by itself takes the place of a token that generate left pending.
-  for (uint32_t s = 0; s < more_.size(); ++s) {
-    if (more_[s]) sequences_[s].pending = kNone;
-  }
-  under_way_ = true;
   engine_->submit(job_);
+  under_way_ = true;
 }
 
 brim_status Session::wait(uint64_t timeout_ns) {
@@ -210,6 +217,10 @@ brim_status Session::wait(uint64_t timeout_ns) {
   const brim_error& e = job_.error;
   if (e.code != BRIM_OK) {
     throw Error(e.code, e.message, {e.detail[0], e.detail[1], e.detail[2], e.detail[3]}, e.native_code, e.domain);
+  }
+  // What the host ran by itself took the place of a token that generate had left pending.
+  for (uint32_t s = 0; s < more_.size(); ++s) {
+    if (more_[s]) sequences_[s].pending = kNone;
   }
   return BRIM_OK;
 }
@@ -235,8 +246,8 @@ void Session::run_tokens(uint32_t sequence, std::span<const int32_t> tokens, con
     job_.rows.push_back(row);
   }
   job_.rows.back().outputs = 1u << BRIM_OUTPUT_LOGITS;
-  under_way_ = true;
   engine_->submit(job_);
+  under_way_ = true;
   wait(UINT64_MAX);
 }
 

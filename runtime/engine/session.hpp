@@ -58,7 +58,7 @@ class Session {
 
   std::shared_ptr<Engine> engine_;
   std::vector<Local> sequences_;
-  std::vector<uint64_t> more_;  // per sequence: rows of the step that is being checked
+  std::vector<uint64_t> more_;  // per sequence: rows of the step that the host submitted; empty in generate
   Job job_;
   bool under_way_ = false;
 };

@@ -40,8 +40,9 @@ Stepper::Compiled& Stepper::compiled(const negotiator::Variant& variant, const b
   return programs_.front();
 }
 
-void Stepper::warm_up() {
+void Stepper::warm_up(const LoadOptions& options) {
   for (const negotiator::Variant& v : plan_->variants) {
+    options.stop_if_cancelled();
     if (v.embeddings) continue;
     const bool decode = v.phase == BRIM_PHASE_DECODE;
     compiled(v, plan_->bucket(decode ? 1 : plan_->request.n_batch, 1));

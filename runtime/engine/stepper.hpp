@@ -42,7 +42,7 @@ class Stepper {
   uint32_t sequence_index(uint32_t row) const { return row_sequence_[row]; }
 
   // Compiles what the first steps will need.
-  void warm_up();
+  void warm_up(const LoadOptions& options);
   Residency& residency() { return residency_; }
 
  private:

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <base/error.hpp>
+#include <base/os/file.hpp>
 #include <exception>
 #include <filesystem>
 #include <loader/handshake.hpp>
 #include <loader/loader.hpp>
 #include <loader/manifest.hpp>
 #include <loader/paths.hpp>
+#include <new>
 #include <set>
 #include <utility>
 
@@ -16,9 +18,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The words of what is being handled; for use in a catch block.
-std::string words_of_exception() {
+// The words of what is being handled; for use in a catch block. Memory that ran out in here is no reason against a
+// candidate: it goes on.
+std::string words_of_refusal() {
   try {
+    throw;
+  } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& e) {
     return e.what();
@@ -29,14 +34,14 @@ std::string words_of_exception() {
 
 // The manifests of one folder, sorted by name. Throws in words what keeps it from being read.
 std::vector<std::string> manifests_of(const std::string& directory) {
-  std::error_code error;
   std::vector<fs::path> found;
-  fs::directory_iterator it(from_utf8(directory), error);
-  for (; !error && it != fs::directory_iterator(); it.increment(error))
-    if (it->path().extension() == ".toml") found.push_back(it->path());
-  if (error)
-    fail(BRIM_NOT_FOUND, "the plugin folder '{}' cannot be read: {}; create it or take it out of the list", directory,
-         error.message());
+  try {
+    for (const std::string& name : os::names_in(directory))
+      if (name.ends_with(".toml")) found.push_back(from_utf8(directory) / from_utf8(name));
+  } catch (const Error& e) {
+    fail(e.code, "the plugin folder '{}' cannot be read: {}; create it or take it out of the list", directory,
+         e.what());
+  }
   std::sort(found.begin(), found.end());
   std::vector<std::string> out;
   for (const fs::path& path : found) out.push_back(to_utf8(path.lexically_normal()));
@@ -98,7 +103,7 @@ Loader::Loader(const Config& config) : team_(config.team), log_(config.log) {
       else
         take(index, header, "", "linked into the host program");
     } catch (...) {
-      refuse(index, BRIM_LOG_WARNING, words_of_exception());
+      refuse(index, BRIM_LOG_WARNING, words_of_refusal());
     }
   }
 
@@ -110,7 +115,7 @@ Loader::Loader(const Config& config) : team_(config.team), log_(config.log) {
       paths = manifests_of(directory);
     } catch (...) {
       candidates_.emplace_back().manifest = directory;
-      refuse(candidates_.size() - 1, BRIM_LOG_WARNING, words_of_exception());
+      refuse(candidates_.size() - 1, BRIM_LOG_WARNING, words_of_refusal());
     }
     for (const std::string& path : paths) {
       if (!seen.insert(path).second) continue;
@@ -128,7 +133,7 @@ Loader::Loader(const Config& config) : team_(config.team), log_(config.log) {
         else
           by_id[manifest.id].push_back({std::move(manifest), index});
       } catch (...) {
-        refuse(index, BRIM_LOG_WARNING, words_of_exception());
+        refuse(index, BRIM_LOG_WARNING, words_of_refusal());
       }
     }
   }
@@ -161,7 +166,7 @@ Loader::Loader(const Config& config) : team_(config.team), log_(config.log) {
                    : fmt::format("rank {}, the best of {} that fit this machine", v.manifest.rank, variants.size()));
           best = &v;
         } catch (...) {
-          refuse(v.candidate, BRIM_LOG_WARNING, words_of_exception());
+          refuse(v.candidate, BRIM_LOG_WARNING, words_of_refusal());
         }
       }
     }

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <base/error.hpp>
 #include <base/mapping.hpp>
 #include <base/nearest.hpp>
+#include <base/toml.hpp>
 #include <filesystem>
 #include <initializer_list>
 #include <loader/cpu_features.hpp>
@@ -18,6 +18,8 @@ namespace {
 
 // No manifest needs as much; what is larger is some other file.
 constexpr uint64_t kMaxBytes = 64 * 1024;
+// The parser recurses once per part of a dotted key, and nothing but the number of dots bounds that.
+constexpr int64_t kMaxDots = 2000;
 
 // A table of the manifest. Every key that is not asked for by name is an error.
 class Table {
@@ -137,6 +139,10 @@ std::string resolve_library(const std::string& library, const std::string& path)
 }  // namespace
 
 Manifest parse_manifest(std::string_view text, const std::string& path) {
+  if (const auto dots = std::count(text.begin(), text.end(), '.'); dots > kMaxDots)
+    fail(BRIM_DATA_CORRUPT,
+         "'{}' is no plugin manifest: it holds {} dots, at most {} are read; move it out of the folder", path, dots,
+         kMaxDots);
   toml::table root;
   try {
     root = toml::parse(text);

@@ -142,8 +142,11 @@ Plugin::Plugin(const brim_plugin_header& header, std::string directory, const Se
   info.directory = str(directory_);
   brim_error error = empty_error();
   const brim_status status = header_.create(&kHostApi, host_.get(), &info, &instance_, &error);
-  if (status != BRIM_OK) report_leak(*host_, "failed to start");
-  check(status, error, fmt::format("plugin '{}' {} failed to start", id_, version_));
+  // Words are put together only where they are needed: nothing may throw between a create() that worked and the end.
+  if (status != BRIM_OK) {
+    report_leak(*host_, "failed to start");
+    check(status, error, fmt::format("plugin '{}' {} failed to start", id_, version_));
+  }
   if (!instance_)
     fail(BRIM_INCOMPATIBLE, "plugin '{}' {}: create() answered OK and gave no instance; tell its author", id_,
          version_);

@@ -76,6 +76,7 @@ std::shared_ptr<const OpenModel> open_model(std::shared_ptr<Machine> machine, co
     try {
       model->description = graph::describe(model->ref(), model->file);
     } catch (const Error& e) {
+      if (e.code == BRIM_OUT_OF_MEMORY) throw;  // says nothing of the file
       model->why_not = e;
     }
   }

@@ -89,7 +89,7 @@ class Placer {
     brim_error error = empty_error();
     const brim_status status =
         d.backend->api.support(d.handle.get(), &graph.view(), index, plan_.request.numerics, &support, &error);
-    if (status != BRIM_OK) return fmt::format("said: {}", error.message);
+    if (status != BRIM_OK) return fmt::format("said: {}", words_of(status, error));
     if (support.level == BRIM_SUPPORT_YES) return {};
     if (support.level == BRIM_SUPPORT_IF_CONTIGUOUS) {
       for (uint32_t i = 0; i < node.n_in; ++i) {

@@ -7,8 +7,6 @@
 namespace brim::topology {
 namespace {
 
-using nlohmann::json;
-
 std::string hex(const uint64_t (&id)[2]) { return fmt::format("{:016x}{:016x}", id[0], id[1]); }
 
 std::string_view type_name(uint32_t type) {
@@ -39,71 +37,88 @@ std::string_view edge_name(uint32_t edge) {
   }
 }
 
-json device_json(const Device& device, uint32_t own) {
+// A name where there is one, else null.
+void member_or_null(Json& json, std::string_view name, bool present, const auto& value) {
+  json.key(name);
+  present ? json.value(value) : json.value(nullptr);
+}
+
+void write_heap(Json& json, const Heap& heap) {
+  json.object([&] {
+    json.member("pool", heap.pool);
+    json.key("flags").array([&] {
+      for (const auto& [bit, name] : {std::pair{BRIM_HEAP_DEVICE_LOCAL, "device_local"},
+                                      {BRIM_HEAP_HOST_VISIBLE, "host_visible"},
+                                      {BRIM_HEAP_HOST_COHERENT, "host_coherent"},
+                                      {BRIM_HEAP_HOST_CACHED, "host_cached"},
+                                      {BRIM_HEAP_PAGEABLE, "pageable"},
+                                      {BRIM_HEAP_IMPORT_HOST, "import_host"}})
+        if (heap.info.flags & bit) json.value(name);
+    });
+    json.member("bytes", heap.info.size).member("available", heap.available);
+    json.member("alignment", heap.info.alignment).member("max_alloc", heap.info.max_alloc);
+    json.member("read_bandwidth", heap.info.read_bandwidth).member("write_bandwidth", heap.info.write_bandwidth);
+  });
+}
+
+void write_device(Json& json, const Device& device, uint32_t own) {
   const brim_device_info& info = device.info;
-  json heaps = json::array();
-  for (const Heap& heap : device.heaps) {
-    json flags = json::array();
-    for (const auto& [bit, name] : {std::pair{BRIM_HEAP_DEVICE_LOCAL, "device_local"},
-                                    {BRIM_HEAP_HOST_VISIBLE, "host_visible"},
-                                    {BRIM_HEAP_HOST_COHERENT, "host_coherent"},
-                                    {BRIM_HEAP_HOST_CACHED, "host_cached"},
-                                    {BRIM_HEAP_PAGEABLE, "pageable"},
-                                    {BRIM_HEAP_IMPORT_HOST, "import_host"}})
-      if (heap.info.flags & bit) flags.push_back(name);
-    heaps.push_back({{"pool", heap.pool},
-                     {"flags", std::move(flags)},
-                     {"bytes", heap.info.size},
-                     {"available", heap.available},
-                     {"alignment", heap.info.alignment},
-                     {"max_alloc", heap.info.max_alloc},
-                     {"read_bandwidth", heap.info.read_bandwidth},
-                     {"write_bandwidth", heap.info.write_bandwidth}});
+  json.object([&] {
+    json.member("plugin", device.plugin()).member("index", device.index).member("name", device.name);
+    json.member("type", type_name(info.type)).member("live", device.live).member("driver", device.driver);
+    json.member("architecture", device.architecture).member("numa_node", info.numa_node);
+    member_or_null(json, "uuid", info.uuid[0] || info.uuid[1], hex(info.uuid));
+    member_or_null(json, "pci", info.pci != 0,
+                   fmt::format("{:04x}:{:02x}:{:02x}.{:x}", info.pci >> 32, info.pci >> 16 & 0xff, info.pci >> 8 & 0xff,
+                               info.pci & 0xff));
+    member_or_null(json, "same_as", device.physical != own, device.physical);
+    json.key("heaps").array([&] {
+      for (const Heap& heap : device.heaps) write_heap(json, heap);
+    });
+  });
+}
+
+void write_candidates(Json& json, const loader::Loader& loader, bool taken) {
+  for (const loader::Candidate& c : loader.candidates()) {
+    if ((c.status == loader::Status::kTaken) != taken) continue;
+    json.object([&] {
+      json.member("id", c.id).member("kind", c.kind).member("version", c.version);
+      json.member("manifest", c.manifest).member("library", c.library).member("reason", c.reason);
+    });
   }
-  json out = {{"plugin", device.plugin()},           {"index", device.index},       {"name", device.name},
-              {"type", type_name(info.type)},        {"live", device.live},         {"driver", device.driver},
-              {"architecture", device.architecture}, {"numa_node", info.numa_node}, {"heaps", std::move(heaps)}};
-  out["uuid"] = info.uuid[0] || info.uuid[1] ? json(hex(info.uuid)) : json(nullptr);
-  out["pci"] = info.pci ? json(fmt::format("{:04x}:{:02x}:{:02x}.{:x}", info.pci >> 32, info.pci >> 16 & 0xff,
-                                           info.pci >> 8 & 0xff, info.pci & 0xff))
-                        : json(nullptr);
-  out["same_as"] = device.physical == own ? json(nullptr) : json(device.physical);
-  return out;
 }
 
 }  // namespace
 
-json report(const loader::Loader& loader, const Topology& topology) {
-  json plugins = json::array(), refused = json::array();
-  for (const loader::Candidate& c : loader.candidates()) {
-    const json entry = {{"id", c.id},           {"kind", c.kind},    {"version", c.version}, {"manifest", c.manifest},
-                        {"library", c.library}, {"reason", c.reason}};
-    (c.status == loader::Status::kTaken ? plugins : refused).push_back(entry);
-  }
-  for (const Refusal& r : topology.refusals) refused.push_back({{"id", r.who}, {"reason", r.reason}});
-  json devices = json::array(), pools = json::array(), links = json::array();
-  for (uint32_t i = 0; i < topology.devices.size(); ++i) devices.push_back(device_json(topology.devices[i], i));
-  for (const Pool& p : topology.pools) {
-    const uint64_t id[2] = {p.id[0], p.id[1]};
-    pools.push_back({{"id", hex(id)},
-                     {"name", p.name},
-                     {"bytes", p.bytes},
-                     {"available", p.available},
-                     {"read_bandwidth", p.read_bandwidth},
-                     {"limited_by", p.limited_by}});
-  }
-  for (const Link& l : topology.links)
-    links.push_back({{"device", l.device},
-                     {"pool", l.pool},
-                     {"coherent", edge_name(l.edge.coherent)},
-                     {"noncoherent", edge_name(l.edge.noncoherent)},
-                     {"bandwidth", l.edge.bandwidth},
-                     {"latency_ns", l.edge.latency_ns}});
-  return {{"plugins", std::move(plugins)},
-          {"devices", std::move(devices)},
-          {"pools", std::move(pools)},
-          {"links", std::move(links)},
-          {"refused", std::move(refused)}};
+void report(Json& json, const loader::Loader& loader, const Topology& topology) {
+  json.key("plugins").array([&] { write_candidates(json, loader, true); });
+  json.key("devices").array([&] {
+    for (uint32_t i = 0; i < topology.devices.size(); ++i) write_device(json, topology.devices[i], i);
+  });
+  json.key("pools").array([&] {
+    for (const Pool& p : topology.pools) {
+      const uint64_t id[2] = {p.id[0], p.id[1]};
+      json.object([&] {
+        json.member("id", hex(id)).member("name", p.name).member("bytes", p.bytes).member("available", p.available);
+        json.member("read_bandwidth", p.read_bandwidth).member("limited_by", p.limited_by);
+      });
+    }
+  });
+  json.key("links").array([&] {
+    for (const Link& l : topology.links) {
+      json.object([&] {
+        json.member("device", l.device).member("pool", l.pool).member("coherent", edge_name(l.edge.coherent));
+        json.member("noncoherent", edge_name(l.edge.noncoherent)).member("bandwidth", l.edge.bandwidth);
+        json.member("latency_ns", l.edge.latency_ns);
+      });
+    }
+  });
+  json.key("refused").array([&] {
+    write_candidates(json, loader, false);
+    for (const Refusal& r : topology.refusals) {
+      json.object([&] { json.member("id", r.who).member("reason", r.reason); });
+    }
+  });
 }
 
 }  // namespace brim::topology

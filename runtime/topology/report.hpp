@@ -1,4 +1,4 @@
-// The topology and the loader's candidates as JSON, for brim_runtime_report and for people:
+// The topology and the loader's candidates as members of a JSON object, for brim_runtime_report and for people:
 //   {"plugins": [{id, kind, version, manifest, library, reason}],
 //    "devices": [{plugin, index, name, type, live, driver, architecture, numa_node, uuid, pci, same_as, heaps: [{pool,
 //                 flags, bytes, available, alignment, max_alloc, read_bandwidth, write_bandwidth}]}],
@@ -6,16 +6,15 @@
 //    "links":   [{device, pool, coherent, noncoherent, bandwidth, latency_ns}],
 //    "refused": [{id, reason} and, of candidates, what plugins have]}
 // device, pool and same_as are indices; absent uuid, pci and same_as are null.
-// Text is a plugin's or the file system's own and may be no UTF-8: dump it with
-// error_handler_t::replace. Bytes and bytes/s are numbers, ids are hexadecimal text, 0 of a bandwidth means unknown.
+// Bytes and bytes/s are numbers, ids are hexadecimal text, 0 of a bandwidth means unknown.
 #pragma once
 
+#include <base/json.hpp>
 #include <loader/loader.hpp>
-#include <nlohmann/json.hpp>
 #include <topology/topology.hpp>
 
 namespace brim::topology {
 
-nlohmann::json report(const loader::Loader& loader, const Topology& topology);
+void report(Json& json, const loader::Loader& loader, const Topology& topology);
 
 }  // namespace brim::topology

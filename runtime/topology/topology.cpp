@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <base/error.hpp>
 #include <base/os/machine.hpp>
+#include <new>
 #include <topology/topology.hpp>
 #include <utility>
 
@@ -28,10 +29,11 @@ uint32_t pool_index(Topology& t, const PoolId& id, const std::string& name) {
 void add_device(Topology& t, const std::shared_ptr<const loader::Backend>& backend, uint32_t index) {
   const brim_backend& api = backend->api;
   const std::string who = fmt::format("device {} of '{}'", index, backend->plugin->id());
+  const std::string not_opened = who + " could not be opened";  // no memory is asked for while the handle has no owner
   brim_error error = empty_error();
 
   brim_device* handle = nullptr;
-  check(api.device_open(backend->plugin->instance(), index, &handle, &error), error, who + " could not be opened");
+  check(api.device_open(backend->plugin->instance(), index, &handle, &error), error, not_opened);
   if (!handle) fail(BRIM_INCOMPATIBLE, "{}: device_open answered OK and gave no device; tell the plugin's author", who);
   Device device;
   device.backend = backend;
@@ -135,6 +137,8 @@ Topology detect(const loader::Loader& loader) {
     try {
       check(backend->api.device_count(backend->plugin->instance(), &count, &why, &error), error,
             fmt::format("'{}' cannot count its devices", id));
+    } catch (const std::bad_alloc&) {
+      throw;  // no fault of the backend's
     } catch (const std::exception& e) {
       refuse(id, e.what());
       continue;
@@ -146,6 +150,8 @@ Topology detect(const loader::Loader& loader) {
     for (uint32_t i = 0; i < count; ++i) {
       try {
         add_device(t, backend, i);
+      } catch (const std::bad_alloc&) {
+        throw;  // no fault of the backend's
       } catch (const std::exception& e) {
         refuse(fmt::format("{} device {}", id, i), e.what());
       }

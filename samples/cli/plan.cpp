@@ -28,7 +28,7 @@ int plan(const PlanCommandOptions& options) {
   const brim::Plan plan = make_plan(machine, model, options.plan);
   const std::string explained = plan.explain();
   if (options.format == "json") {
-    write_out(explained + '\n');
+    write_out(nlohmann::ordered_json::parse(explained).dump(2) + '\n');
     return kOk;
   }
   const brim_plan_info info = plan.info();

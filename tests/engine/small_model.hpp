@@ -19,6 +19,7 @@ struct SmallModel {
   bool biases = false;   // of Q, K and V
   bool factors = false;  // rope_freqs
   uint32_t window = 0;
+  std::string chat_template;
   uint32_t seed = 1;
   std::string name = "small";
 
@@ -32,6 +33,7 @@ struct SmallModel {
     b.set(family + ".attention.head_count", heads).set(family + ".attention.head_count_kv", kv_heads);
     b.set(family + ".attention.layer_norm_rms_epsilon", 1e-5f);
     if (window) b.set(family + ".attention.sliding_window", window);
+    if (!chat_template.empty()) b.set("tokenizer.chat_template", chat_template);
     const auto values = [&](uint64_t n, float mean, float deviation) {
       std::normal_distribution<float> normal(mean, deviation);
       std::vector<float> v(n);

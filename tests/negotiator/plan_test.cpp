@@ -96,7 +96,8 @@ TEST_CASE("weights are read in place from the file, whatever multiple of 32 byte
     SmallModel small;
     small.name = std::string(letters, 'x');
     const Opened o(small);
-    for (const WeightPlan& w : make_plan(o.model, with(64))->weights) CHECK(w.residence == Residence::kMapped);
+    const auto plan = make_plan(o.model, with(64));
+    for (const WeightPlan& w : plan->weights) CHECK(w.residence == Residence::kMapped);
   }
 }
 

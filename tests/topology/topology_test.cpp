@@ -3,6 +3,7 @@
 
 #include <base/os/machine.hpp>
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <topology/report.hpp>
 #include <topology/topology.hpp>
 
@@ -111,7 +112,9 @@ TEST_CASE("a topology keeps its backends alive and gives everything back") {
 TEST_CASE("the report has everything by its name") {
   const Loader loader(config_for({built("device"), built("wrong_major"), built("good")}));
   const Topology t = detect(loader);
-  const auto json = nlohmann::json::parse(report(loader, t).dump());
+  brim::Json text;
+  text.object([&] { report(text, loader, t); });
+  const auto json = nlohmann::json::parse(text.text());
   REQUIRE(json.at("plugins").size() == 2);
   CHECK(json["plugins"][0]["id"] == "test.device");
   CHECK(json["plugins"][0]["kind"] == "backend");

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace brim::os {
 
@@ -36,6 +37,9 @@ void flush(Handle file, const std::string& path);
 // Puts `from` in the place of `to`, which may exist, in one step.
 void rename_over(const std::string& from, const std::string& to);
 void remove_quietly(const std::string& path) noexcept;
+
+// What lies in a folder, in no order. (libstdc++'s directory_iterator ends the process where memory ends.)
+std::vector<std::string> names_in(const std::string& folder);
 
 // Maps the whole file read-only and shared; `bytes` is its size and not 0.
 const std::byte* map(Handle file, size_t bytes, const std::string& path);

@@ -12,6 +12,7 @@
 #include <model/quantize/gguf_writer.hpp>
 #include <model/quantize/quantize.hpp>
 #include <model/quantize/recipe.hpp>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -95,7 +96,13 @@ void in_parallel(uint64_t count, uint32_t threads, Work&& work) {
         failures[part] = std::current_exception();
       }
     };
-    for (uint32_t part = 1; part < parts; ++part) workers.emplace_back(run, part);
+    for (uint32_t part = 1; part < parts; ++part) {
+      try {
+        workers.emplace_back(run, part);
+      } catch (const std::system_error&) {
+        run(part);  // no further thread is to be had
+      }
+    }
     run(0);
   }
   for (const std::exception_ptr& failure : failures) {
@@ -181,7 +188,9 @@ void refuse_overwriting_input(const ModelFile& model, const std::string& output)
       fail(BRIM_INVALID_ARGUMENT, "cannot quantise '{}' into itself; give another name for the output", output);
     }
   } catch (const Error& error) {
-    if (error.code == BRIM_INVALID_ARGUMENT) throw;  // also: the output is a folder
+    // What is not there, or must not be read, is not the input. Whatever else keeps from knowing ends here: a folder, a
+    // disk that fails.
+    if (error.code != BRIM_NOT_FOUND && error.code != BRIM_PERMISSION_DENIED) throw;
   }
 }
 

@@ -55,6 +55,14 @@ class Meta {
     return present(key, "true or false", api_->get_bool(meta_, str(key), &value)) ? value != 0 : fallback;
   }
 
+  // "general.architecture" as the file has it, empty where it has none; asks for no memory, so that match() answers
+  // truly where there is none.
+  std::string_view architecture() const {
+    constexpr std::string_view kKey = "general.architecture";
+    brim_str value{};
+    if (api_->get_str(meta_, {kKey.data(), kKey.size()}, &value) != BRIM_OK) return {};
+    return {value.ptr, static_cast<size_t>(value.len)};
+  }
   std::string string(const std::string& key) const { return found(key, "a text", look_str(key)); }
   std::string string_or(const std::string& key, std::string fallback) const {
     return look_str(key).value_or(std::move(fallback));

@@ -132,7 +132,7 @@ struct Gptj {
   static constexpr std::string_view kId = GPTJ_ID, kVersion = GPTJ_VERSION, kLicense = "Apache-2.0";
 
   // Below 100, so that a plugin for one model of the family can win.
-  static uint32_t match(const Meta& meta) { return meta.string_or("general.architecture", "") == "gptj" ? 90 : 0; }
+  static uint32_t match(const Meta& meta) { return meta.architecture() == "gptj" ? 90 : 0; }
 
   static void describe(const Meta& meta, Description& description) {
     const Model m = read(meta);

@@ -1,4 +1,5 @@
 // os/file.hpp over POSIX calls.
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -7,6 +8,8 @@
 #include <base/error.hpp>
 #include <base/os/file.hpp>
 #include <cerrno>
+#include <memory>
+#include <string_view>
 #include <system_error>
 
 namespace brim::os {
@@ -139,6 +142,24 @@ void rename_over(const std::string& from, const std::string& to) {
 }
 
 void remove_quietly(const std::string& path) noexcept { ::unlink(path.c_str()); }
+
+std::vector<std::string> names_in(const std::string& folder) {
+  check_path(folder, "list");
+  struct Close {
+    void operator()(DIR* open) const noexcept { ::closedir(open); }
+  };
+  const std::unique_ptr<DIR, Close> open(::opendir(folder.c_str()));
+  if (!open) fail_with(errno, "list the folder", folder);
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = ::readdir(open.get());
+    if (!entry && errno != 0) fail_with(errno, "list the folder", folder);
+    if (!entry) return names;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+}
 
 const std::byte* map(Handle file, size_t bytes, const std::string& path) {
   void* address = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd(file), 0);

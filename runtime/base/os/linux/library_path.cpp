@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <string>
+#include <system_error>
 
 namespace brim {
 namespace {
@@ -24,6 +26,8 @@ std::string mapped_at(uintptr_t address) {
     const size_t path = line.find('/');
     if (address >= from && address < to && path != line.npos) return line.substr(path);
   }
+  if (maps.bad()) throw std::bad_alloc();  // a stream keeps to itself why it ended
+
   return {};
 }
 
@@ -36,6 +40,7 @@ std::string own_library_path() {
   if (!path.starts_with('/')) path = mapped_at(reinterpret_cast<uintptr_t>(address));
   std::error_code failed;
   const std::filesystem::path real = std::filesystem::canonical(path, failed);
+  if (failed == std::errc::not_enough_memory) throw std::bad_alloc();
   if (path.empty() || failed) {
     fail(BRIM_NOT_FOUND,
          "the system does not say where the library lies (it says '{}'); name the plugin folders by "

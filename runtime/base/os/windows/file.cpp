@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <base/error.hpp>
 #include <base/os/file.hpp>
+#include <memory>
+#include <string_view>
 #include <system_error>
 
 namespace brim::os {
@@ -174,6 +176,30 @@ void remove_quietly(const std::string& path) noexcept {
   try {
     DeleteFileW(wide(path, "remove").c_str());
   } catch (...) {  // no memory for the name: the file stays
+  }
+}
+
+std::vector<std::string> names_in(const std::string& folder) {
+  WIN32_FIND_DATAW found{};
+  struct Close {
+    using pointer = HANDLE;
+    void operator()(HANDLE search) const noexcept { FindClose(search); }
+  };
+  const HANDLE first = FindFirstFileW(wide(folder + "\\*", "list").c_str(), &found);
+  if (first == INVALID_HANDLE_VALUE) fail_with(GetLastError(), "list the folder", folder);
+  const std::unique_ptr<HANDLE, Close> search(first);
+  std::vector<std::string> names;
+  for (;;) {
+    const std::wstring_view name = found.cFileName;
+    if (name != L"." && name != L"..") {
+      const int units = static_cast<int>(name.size());
+      const int bytes = WideCharToMultiByte(CP_UTF8, 0, name.data(), units, nullptr, 0, nullptr, nullptr);
+      std::string& out = names.emplace_back(static_cast<size_t>(std::max(bytes, 0)), '\0');
+      WideCharToMultiByte(CP_UTF8, 0, name.data(), units, out.data(), bytes, nullptr, nullptr);
+    }
+    if (FindNextFileW(search.get(), &found)) continue;
+    if (const DWORD code = GetLastError(); code != ERROR_NO_MORE_FILES) fail_with(code, "list the folder", folder);
+    return names;
   }
 }
 
