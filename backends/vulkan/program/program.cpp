@@ -1,0 +1,143 @@
+#include "program/program.hpp"
+
+#include "program/check.hpp"
+
+namespace brim_vulkan {
+namespace {
+
+constexpr uint64_t kBlob = 64;  // where the blob begins in the program's buffer; the Run block lies before it
+// What a driver keeps of one recorded launch and its barrier: more than any driver that was looked at.
+constexpr uint64_t kRecordedBytes = 512;
+
+// One level after the other, a barrier between two. The order within a level is free: with the setting `reversed` it is
+// the reverse of the program's, so that a conflict that the schedule missed shows as a wrong result on a device that
+// runs everything in the order of recording.
+void record(brim_program* program, const Lowered& lowered) {
+  Device* device = program->device;
+  Array<uint32_t> level(device->host());
+  const uint32_t levels = schedule(lowered.touches, level);
+  VkCommandPoolCreateInfo pool = typed<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
+  pool.queueFamilyIndex = device->queue_family;
+  check_on(device, device->vk.CreateCommandPool(device->handle, &pool, nullptr, &program->pool), "creating a program");
+  VkCommandBufferAllocateInfo allocate =
+      typed<VkCommandBufferAllocateInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO);
+  allocate.commandPool = program->pool;
+  allocate.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
+  allocate.commandBufferCount = 1;
+  check_on(device, device->vk.AllocateCommandBuffers(device->handle, &allocate, &program->commands),
+           "creating a program");
+  VkCommandBufferBeginInfo begin = typed<VkCommandBufferBeginInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO);
+  begin.flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT;
+  check_on(device, device->vk.BeginCommandBuffer(program->commands, &begin), "recording a program");
+  const size_t n = lowered.launches.size();
+  for (uint32_t now = 0; now < levels; ++now) {
+    if (now != 0) record_barrier(device, program->commands);
+    for (size_t i = 0; i < n; ++i) {
+      const size_t at = device->plugin->reversed ? n - 1 - i : i;
+      if (level[at] != now) continue;
+      Launch launch = lowered.launches[at];
+      launch.arguments += program->arguments->address + kBlob;
+      launch.run = program->arguments->address;
+      record_launch(device, program->commands, launch, device->pipelines.get(launch.kernel, launch.constants));
+    }
+  }
+  record_last_barrier(device, program->commands);
+  check_on(device, device->vk.EndCommandBuffer(program->commands), "recording a program");
+  program->launches = static_cast<uint32_t>(n);
+  program->barriers = levels == 0 ? 0 : levels - 1;
+}
+
+void say_size(const brim_program* program) {
+  const brim_plugin& plugin = *program->device->plugin;
+  char text[160];
+  const int n =
+      std::snprintf(text, sizeof text, "a program for %u rows: %u dispatches, %u barriers, %llu bytes of arguments",
+                    program->bucket.n_tokens, program->launches, program->barriers,
+                    static_cast<unsigned long long>(program->arguments->bytes));
+  plugin.memory.api->log(plugin.memory.host, BRIM_LOG_DEBUG, {text, static_cast<uint64_t>(n)});
+}
+
+}  // namespace
+
+void measure_program(Device* device, const brim_program_info& info, brim_program_cost* out) {
+  Lowered lowered(device->host());
+  lower(device, info, false, 0, lowered);
+  brim_program_cost cost{};
+  cost.workspace = lowered.workspace;
+  cost.persistent = sizeof(brim_program) + kBlob + lowered.blob.size() + kRecordedBytes * lowered.launches.size();
+  // Arrays that grow hold their old content meanwhile; bindings, lifetimes and levels are small beside them.
+  cost.build_peak = 2 * (lowered.blob.capacity() + lowered.launches.capacity() * sizeof(Launch) +
+                         lowered.touches.capacity() * (sizeof(Touches) + sizeof(uint32_t))) +
+                    info.n_bindings * 2ull * sizeof(brim_binding) + 4096;
+  answer(out, cost);
+}
+
+brim_program* create_program(Device* device, const brim_program_info& info) {
+  need_alive(device);
+  uint64_t blob_bytes = 0;
+  {
+    Lowered sizes(device->host());
+    lower(device, info, false, 0, sizes);
+    blob_bytes = sizes.blob.size();
+  }
+  brim_program* program = make<brim_program>(device->host(), device);
+  try {
+    program->bucket = *info.bucket;
+    program->step_bytes = info.step->bytes;
+    program->arguments = allocate_buffer(device, device->heaps.n - 1, kBlob + blob_bytes);
+    Lowered live(device->host());
+    lower(device, info, true, program->arguments->address + kBlob, live);
+    std::memcpy(program->arguments->mapped + kBlob, live.blob.data(), live.blob.size());
+    record(program, live);
+    say_size(program);
+    return program;
+  } catch (...) {
+    destroy_program(program);
+    throw;
+  }
+}
+
+void destroy_program(brim_program* program) noexcept {
+  if (program == nullptr) return;
+  Device* device = program->device;
+  let_finish(device);
+  unmake(device->host(), program);
+}
+
+void run_program(brim_program* program, brim_queue* queue, const brim_run& run) {
+  Device* device = program->device;
+  if (queue->device != device) {
+    fail(BRIM_INVALID_ARGUMENT, "the queue belongs to another device than the program");
+  }
+  if (run.cancel != nullptr && __atomic_load_n(run.cancel, __ATOMIC_RELAXED) != 0) {
+    fail(BRIM_CANCELLED, "the run was cancelled before it began");
+  }
+  check_range(run.step_block, run.step_offset, program->step_bytes, "step block");
+  const auto counts = received<brim_step_header>(run.counts);
+  const auto check_count = [](const char* name, uint32_t count, uint32_t most) {
+    if (count <= most) return;
+    fail(BRIM_INVALID_ARGUMENT, "the step block has %u %s; the program was made for a bucket of %u", count, name, most);
+  };
+  check_count("tokens", counts.n_tokens, program->bucket.n_tokens);
+  check_count("sequences", counts.n_seqs, program->bucket.n_seqs);
+  check_count("outputs", counts.n_outputs, program->bucket.n_outputs);
+  Run head{};
+  head.step = run.step_block->address + run.step_offset;
+  head.count[BRIM_SYM_NONE] = 1;
+  head.count[BRIM_SYM_N_TOKENS] = counts.n_tokens;
+  head.count[BRIM_SYM_N_KV] = counts.n_kv;
+  head.count[BRIM_SYM_N_SEQS] = counts.n_seqs;
+  head.count[BRIM_SYM_N_OUTPUTS] = counts.n_outputs;
+  const VkCommandBuffer commands = begin_commands(queue);
+  record_barrier(device, commands);  // behind all that the queue had before, this program's last run too
+  device->vk.CmdUpdateBuffer(commands, program->arguments->handle, 0, sizeof head, &head);
+  record_barrier(device, commands);
+  submit(queue, commands, program->commands);
+}
+
+}  // namespace brim_vulkan
+
+brim_program::~brim_program() {
+  if (pool != VK_NULL_HANDLE) device->vk.DestroyCommandPool(device->handle, pool, nullptr);
+  brim_vulkan::free_buffer(arguments);
+}
