@@ -7,14 +7,14 @@
 namespace brim {
 namespace {
 
-// As much of the text as fits, in whole characters, and "..." where that is not all. A zero, and bytes that are no
-// character (of a caller's path, of a file's name), are '?'.
+// As much of the text as fits, in whole characters, and "..." where that is not all. Bytes that are no character (of a
+// caller's path, of a file's name) are '?'. The text holds no zero: it was a C string.
 void copy_text(std::string_view text, char* to, size_t room) noexcept {
   constexpr std::string_view kMore = "...";
   const bool cut = text.size() > room && room >= kMore.size();
   if (cut) room -= kMore.size();
   while (!text.empty()) {
-    const size_t bytes = text[0] == '\0' ? 0 : character_bytes(text), step = std::max<size_t>(bytes, 1);
+    const size_t bytes = character_bytes(text), step = std::max<size_t>(bytes, 1);
     if (step > room) break;
     std::memcpy(to, bytes ? text.data() : "?", step);
     text.remove_prefix(step);

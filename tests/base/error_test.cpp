@@ -48,7 +48,7 @@ TEST_CASE("words that are too long are cut between characters and say so") {
 }
 
 TEST_CASE("what is no UTF-8 in an error's words comes out as question marks") {
-  CHECK(std::string(reported(std::string("a\xFF\xE2\x82 b\0c", 8)).message) == "a??? b?c");
+  CHECK(std::string(reported("a\xFF\xE2\x82 b").message) == "a??? b");
 }
 
 TEST_CASE("a caller with a smaller struct gets what fits, and not a byte more") {

@@ -184,10 +184,23 @@ bool simple(const brim_value_desc& v, bool copied) {
   return v.rank > 0 && (copied || v.stride[v.rank - 1].k == 1);
 }
 
+constexpr brim_op_caps kCaps[] = {{BRIM_OP_COPY, 1, 0},
+                                  {BRIM_OP_GATHER_ROWS, 1, 0},
+                                  {BRIM_OP_BINARY, 1, 0},
+                                  {BRIM_OP_GLU, 1, 0},
+                                  {BRIM_OP_RMS_NORM, 1, 0},
+                                  {BRIM_OP_MATMUL, 1, BRIM_MATMUL_BIAS},
+                                  {BRIM_OP_ROPE, 1, BRIM_ROPE_FACTORS},
+                                  {BRIM_OP_KV_WRITE, 1, 0},
+                                  {BRIM_OP_ATTENTION, 1, BRIM_ATTENTION_CAUSAL}};
+
 }  // namespace
 
+std::span<const brim_op_caps> caps() { return kCaps; }
+
 bool supported(const brim_graph& g, const brim_node& n) {
-  if (n.op_rev != 1) return false;
+  const auto known = std::find_if(std::begin(kCaps), std::end(kCaps), [&](const auto& c) { return c.op == n.op; });
+  if (known == std::end(kCaps) || n.op_rev != known->max_rev || (n.must & ~known->features)) return false;
   for (uint32_t i = 0; i < n.n_in; ++i) {
     if (n.in[i] && !simple(desc_of(g, n, i), n.op == BRIM_OP_COPY)) return false;
   }
@@ -202,8 +215,9 @@ bool supported(const brim_graph& g, const brim_node& n) {
     case BRIM_OP_RMS_NORM:
     case BRIM_OP_ROPE:
     case BRIM_OP_KV_WRITE:
-    case BRIM_OP_ATTENTION:
       return true;
+    case BRIM_OP_ATTENTION:  // causal only
+      return (n.must & BRIM_ATTENTION_CAUSAL) != 0;
     case BRIM_OP_BINARY: {
       const uint32_t kind = attribute<brim_binary_attr>(n).kind;
       return (kind == BRIM_BINARY_ADD || kind == BRIM_BINARY_MUL) && same_shape(desc_of(g, n, 0), desc_of(g, n, 1));

@@ -18,16 +18,6 @@ void give(T* to, T from) {
   to->struct_size = size;
 }
 
-constexpr brim_op_caps kCaps[] = {{BRIM_OP_COPY, 1, 0},
-                                  {BRIM_OP_GATHER_ROWS, 1, 0},
-                                  {BRIM_OP_BINARY, 1, 0},
-                                  {BRIM_OP_GLU, 1, 0},
-                                  {BRIM_OP_RMS_NORM, 1, 0},
-                                  {BRIM_OP_MATMUL, 1, BRIM_MATMUL_BIAS},
-                                  {BRIM_OP_ROPE, 1, BRIM_ROPE_FACTORS},
-                                  {BRIM_OP_KV_WRITE, 1, 0},
-                                  {BRIM_OP_ATTENTION, 1, BRIM_ATTENTION_CAUSAL}};
-
 void check_heap(uint32_t heap) {
   if (heap > 1) throw Failure{BRIM_INVALID_ARGUMENT, "the async device has two heaps, 0 and 1"};
 }
@@ -300,9 +290,9 @@ brim_status state_import(brim_queue* queue, const brim_state_desc* state, const 
 brim_backend make_backend() {
   brim_backend b{};
   b.struct_size = sizeof(b);
-  b.n_caps = sizeof(kCaps) / sizeof(kCaps[0]);
-  b.caps_stride = sizeof(kCaps[0]);
-  b.caps = kCaps;
+  b.n_caps = static_cast<uint32_t>(caps().size());
+  b.caps_stride = sizeof(brim_op_caps);
+  b.caps = caps().data();
   b.device_count = device_count;
   b.device_open = device_open;
   b.device_close = device_close;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 
 #include "state.hpp"
 #include "timeline.hpp"
@@ -28,7 +29,8 @@ struct Node {
   brim_value input(size_t i) const { return i < in.size() ? in[i] : 0; }
 };
 
-// Is it a node that the kernels compute? Pure.
+// The ops that there are, and whether the kernels compute a node. Pure.
+std::span<const brim_op_caps> caps();
 bool supported(const brim_graph& graph, const brim_node& node);
 
 }  // namespace brim_async
