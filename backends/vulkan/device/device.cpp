@@ -117,7 +117,7 @@ void search(brim_plugin* plugin) {
   load_instance(vk, plugin->instance);
 
   VkPhysicalDevice devices[64];
-  uint32_t n = 64, software = 0;
+  uint32_t n = 64, software = 0, gpus = 0;
   vk.EnumeratePhysicalDevices(plugin->instance, &n, devices);
   for (uint32_t rank = 0; rank < 3; ++rank) {
     for (uint32_t i = 0; i < n; ++i) {
@@ -125,8 +125,8 @@ void search(brim_plugin* plugin) {
       read_properties(vk, devices[i], p);
       if (rank_of(p.core.properties.deviceType) != rank) continue;
       const bool is_software = p.core.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
-      if (is_software && !plugin->software) {
-        ++software;
+      if (!(is_software ? plugin->software : plugin->gpus)) {
+        ++(is_software ? software : gpus);
         continue;
       }
       const char* missing = lacks(vk, devices[i], p);
@@ -138,7 +138,12 @@ void search(brim_plugin* plugin) {
     }
   }
   if (!plugin->found.empty() || plugin->why[0] != 0) return;
-  if (software != 0) {
+  if (gpus != 0) {
+    std::snprintf(plugin->why, sizeof plugin->why,
+                  "this backend has not been tried on a GPU yet, so the GPUs here (%u) are used only where "
+                  "backend.vulkan.gpus = true says so",
+                  gpus);
+  } else if (software != 0) {
     std::snprintf(plugin->why, sizeof plugin->why,
                   "only software devices are here, which the CPU backend outruns; set backend.vulkan.software = true "
                   "to use them");
@@ -256,10 +261,12 @@ brim_plugin* create_plugin(const brim_host_api* api, brim_host* host, const brim
   try {
     if (info != nullptr) {
       constexpr const char* kWhere = "the Vulkan backend";
-      each_setting(kWhere, info->settings, info->n_settings, info->setting_stride, {"software", "reversed"},
-                   [&](std::string_view key, std::string_view value) {
-                     (key == "software" ? plugin->software : plugin->reversed) = truth(kWhere, key, value);
-                   });
+      each_setting(
+          kWhere, info->settings, info->n_settings, info->setting_stride, {"gpus", "software", "reversed"},
+          [&](std::string_view key, std::string_view value) {
+            bool& setting = key == "gpus" ? plugin->gpus : key == "software" ? plugin->software : plugin->reversed;
+            setting = truth(kWhere, key, value);
+          });
     }
     return plugin;
   } catch (...) {

@@ -3,7 +3,8 @@
 // A device is offered if it speaks Vulkan 1.2, has a compute queue, and has what every kernel is written on: buffer
 // addresses, timeline semaphores, 8- and 16-bit storage, 64-bit integers, scalar layout, arithmetic over subgroups.
 // Devices of kind CPU (lavapipe and the like) are processors in disguise and slower than the CPU backend: they are
-// offered only if the setting `software` is true. Order: discrete, integrated, others.
+// offered only if the setting `software` is true, and until kernels have been tried and timed on real ones, GPUs only if
+// `gpus` is. Order: discrete, integrated, others.
 //
 // Both handles of a device that is opened twice share one Device, so that their queues and fences meet; what is lost is
 // lost until the last handle is closed.
@@ -24,6 +25,7 @@ struct brim_plugin {
   ~brim_plugin();
 
   brim::backend::Memory memory;
+  bool gpus = false;      // offer what is no software device
   bool software = false;  // offer software devices
   bool reversed = false;  // record what may run in any order in reverse (program/program.cpp)
   bool searched = false;
