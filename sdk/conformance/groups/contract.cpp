@@ -509,6 +509,7 @@ void life(Trial& trial) {
   Layer& layer = device.layer();
   const uint64_t before = device.host().live_blocks();
   layer.buffer_free(nullptr);
+  os::Holdings held;
   for (int round = 0; round < 20; ++round) {
     brim_device* handle = nullptr;
     must(trial, "device_open a second time", layer.device_open(0, &handle));
@@ -516,6 +517,9 @@ void life(Trial& trial) {
     brim_queue* queue = nullptr;
     brim_fence* fence = nullptr;
     brim_buffer *one = nullptr, *two = nullptr;
+    if (round == 1) held = os::holdings();  // behind what is opened once and kept
+    uint64_t budget = 0;
+    must(trial, "heap_budget", layer.heap_budget(handle, device.heap(), &budget));
     must(trial, "buffer_alloc", layer.buffer_alloc(handle, device.heap(), 1000, &one));
     must(trial, "queue_create", layer.queue_create(handle, &queue));
     must(trial, "fence_create", layer.fence_create(handle, 7, &fence));
@@ -541,6 +545,12 @@ void life(Trial& trial) {
       break;
     }
   }
+  if (!held.known) return;
+  const os::Holdings after = os::holdings();
+  trial.expect(after.files.size() == held.files.size(), "leak: {} open files more after 19 devices came and went",
+               after.files.size() - held.files.size());
+  trial.expect(after.threads == held.threads, "leak: {} threads more after 19 devices came and went",
+               after.threads - held.threads);
 }
 
 void program_leaks(Trial& trial) {
