@@ -92,7 +92,9 @@ function(brim_add_plugin target)
   if(NOT PLUGIN_OS STREQUAL "any")
     string(PREPEND requires "os = \"${PLUGIN_OS}\"\n")
   endif()
-  file(GENERATE OUTPUT ${folder}/${target}.toml CONTENT "[plugin]
+  # It lies beside the library as soon as that is built, and no sooner: a host reports a manifest without its library.
+  set(manifest ${CMAKE_CURRENT_BINARY_DIR}/${target}.toml)
+  file(GENERATE OUTPUT ${manifest} CONTENT "[plugin]
 id = \"${PLUGIN_ID}\"
 kind = \"${PLUGIN_KIND}\"
 library = \"$<TARGET_FILE_NAME:${target}>\"
@@ -104,7 +106,9 @@ minor = ${BRIM_ABI_MINOR}
 min_minor = ${PLUGIN_MIN_MINOR}
 [requires]
 ${requires}")
+  set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS ${manifest})
+  add_custom_command(TARGET ${target} POST_BUILD COMMAND ${CMAKE_COMMAND} -E copy ${manifest} ${folder}/${target}.toml VERBATIM)
 
   install(TARGETS ${target} LIBRARY DESTINATION ${installed_folder})
-  install(FILES ${folder}/${target}.toml DESTINATION ${installed_folder})
+  install(FILES ${manifest} DESTINATION ${installed_folder})
 endfunction()
