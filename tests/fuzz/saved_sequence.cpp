@@ -5,35 +5,11 @@
 #include <vector>
 
 #include "host.hpp"
-#include "tiny_model.hpp"
+#include "tiny_session.hpp"
 
 using namespace brim::fuzz;
 
 namespace {
-
-brim_session* new_session() {
-  const std::string path = temp_folder() / "tiny.gguf";
-  tiny_model().write(path);
-  brim_runtime* runtime = small_runtime();
-  brim_model* model = nullptr;
-  must([&](brim_error* e) { return brim_model_open(runtime, str_of(path), {}, &model, e); });
-  brim_plan_request request{};
-  request.struct_size = sizeof(request);
-  request.n_ctx = 48;
-  request.n_seqs = 2;
-  request.n_batch = 4;
-  request.numerics = BRIM_NUMERICS_STRICT;
-  brim_plan* plan = nullptr;
-  must([&](brim_error* e) { return brim_plan_create(model, &request, &plan, e); });
-  must([&](brim_error* e) { return brim_model_load(model, plan, nullptr, e); });
-  brim_session* session = nullptr;
-  must([&](brim_error* e) { return brim_session_create(model, &session, e); });
-  // The session keeps what it needs alive.
-  brim_plan_destroy(plan);
-  brim_model_close(model);
-  brim_runtime_destroy(runtime);
-  return session;
-}
 
 std::string save(brim_session* session, uint32_t sequence) {
   std::string out;
@@ -73,7 +49,7 @@ void go_on(brim_session* session, uint32_t sequence) {
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static brim_session* const session = new_session();
+  static brim_session* const session = tiny_session();
   Input in(data, size);
   const bool with_checksum = in.flag();
   std::string bytes(size ? text_of(data + 1, size - 1) : std::string_view());

@@ -4,7 +4,7 @@
 
 #include "../text/chat_templates.hpp"
 #include "host.hpp"
-#include "tiny_model.hpp"
+#include "tiny_session.hpp"
 
 using namespace brim::fuzz;
 using brim::test::GgufBuilder;
@@ -327,20 +327,7 @@ void tokenizer() {
 // ---- what a host makes ----
 
 void saved_sequence() {
-  const std::string path = temp_folder() / "tiny.gguf";
-  tiny_model().write(path);
-  brim_runtime* runtime = small_runtime();
-  brim_model* model = nullptr;
-  must([&](brim_error* e) { return brim_model_open(runtime, str_of(path), {}, &model, e); });
-  brim_plan_request request{};
-  request.struct_size = sizeof(request);
-  request.n_ctx = 48;
-  request.numerics = BRIM_NUMERICS_STRICT;
-  brim_plan* plan = nullptr;
-  must([&](brim_error* e) { return brim_plan_create(model, &request, &plan, e); });
-  must([&](brim_error* e) { return brim_model_load(model, plan, nullptr, e); });
-  brim_session* session = nullptr;
-  must([&](brim_error* e) { return brim_session_create(model, &session, e); });
+  brim_session* session = tiny_session();
   uint32_t sequence = 0;
   must([&](brim_error* e) { return brim_sequence_create(session, &sequence, e); });
   for (const char* name : {"empty", "one", "some"}) {
@@ -363,9 +350,6 @@ void saved_sequence() {
     must([&](brim_error* e) { return brim_session_step(session, &step, e); });
   }
   brim_session_destroy(session);
-  brim_plan_destroy(plan);
-  brim_model_close(model);
-  brim_runtime_destroy(runtime);
 }
 
 void c_abi() {
