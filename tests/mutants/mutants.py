@@ -105,7 +105,9 @@ class Build:
                 words = words[: words.index("-MD")]
                 self.compile[pathlib.Path(match.group(2)).relative_to(BACKEND).as_posix()] = (words, match.group(1))
             elif f"-o lib/brim/plugins/{LIBRARY}" in line:
-                self.link = [w for w in shlex.split(line) if w not in (":", "&&")]
+                # `: && LINK && what comes after it`, by the generator's habit: the library alone is made here.
+                steps = line.split(" && ")
+                self.link = shlex.split(next(s for s in steps if f"-o lib/brim/plugins/{LIBRARY}" in s))
         if not self.compile or self.link is None:
             sys.exit(f"{folder}: no ninja build of {TARGET}; try ./bootstrap build")
         self.live, self.sees = collections.defaultdict(set), collections.defaultdict(set)
