@@ -1,12 +1,11 @@
 // Barriers on random programs: none is missing, none is more than the data flow asks for.
-#include "program/schedule.hpp"
-
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <gpu/schedule.hpp>
 #include <random>
 
-using namespace brim_vulkan;
+using namespace brim_gpu;
 
 namespace {
 

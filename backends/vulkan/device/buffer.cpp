@@ -169,15 +169,6 @@ void free_buffer(brim_buffer* buffer) noexcept {
   release(buffer);
 }
 
-void check_range(const brim_buffer* buffer, uint64_t offset, uint64_t bytes, const char* what) {
-  if (buffer == nullptr) fail(BRIM_INVALID_ARGUMENT, "%s: the buffer is NULL", what);
-  if (offset > buffer->bytes || bytes > buffer->bytes - offset) {
-    fail(BRIM_INVALID_ARGUMENT, "%s: bytes %llu + %llu lie outside a buffer of %llu bytes", what,
-         static_cast<unsigned long long>(offset), static_cast<unsigned long long>(bytes),
-         static_cast<unsigned long long>(buffer->bytes));
-  }
-}
-
 #if defined(_WIN32)
 bool import_works(Device*) { return false; }
 #else
@@ -227,3 +218,7 @@ bool import_works(Device* device) {
 #endif
 
 }  // namespace brim_vulkan
+
+brim_gpu::BufferFacts brim_gpu::facts_of(const brim_buffer* buffer) {
+  return {buffer->address, buffer->bytes, buffer->mapped, buffer->read_only};
+}

@@ -24,9 +24,6 @@ brim_buffer* allocate_buffer(Device* device, uint32_t heap, uint64_t bytes);
 brim_buffer* import_buffer(Device* device, void* memory, uint64_t bytes, bool read_only);
 void free_buffer(brim_buffer* buffer) noexcept;
 
-// INVALID_ARGUMENT, naming `what`, where the range does not lie inside the buffer.
-void check_range(const brim_buffer* buffer, uint64_t offset, uint64_t bytes, const char* what);
-
 // Does a kernel read an imported, mapped file right? Tried once for each device that is opened, on this library's file.
 bool import_works(Device* device);
 

@@ -3,8 +3,8 @@
 // A device is offered if it speaks Vulkan 1.2, has a compute queue, and has what every kernel is written on: buffer
 // addresses, timeline semaphores, 8- and 16-bit storage, 64-bit integers, scalar layout, arithmetic over subgroups.
 // Devices of kind CPU (lavapipe and the like) are processors in disguise and slower than the CPU backend: they are
-// offered only if the setting `software` is true, and until kernels have been tried and timed on real ones, GPUs only if
-// `gpus` is. Order: discrete, integrated, others.
+// offered only if the setting `software` is true, and until kernels have been tried and timed on real ones, GPUs only
+// if `gpus` is. Order: discrete, integrated, others.
 //
 // Both handles of a device that is opened twice share one Device, so that their queues and fences meet; what is lost is
 // lost until the last handle is closed.
@@ -70,6 +70,7 @@ struct Device {
   Pipelines pipelines;
 
   Memory host() const { return plugin->memory; }
+  Target target() const { return {host(), max_groups, kThreads}; }
 };
 
 }  // namespace brim_vulkan
@@ -80,8 +81,6 @@ struct brim_device {
 };
 
 namespace brim_vulkan {
-
-inline constexpr uint64_t kAlignment = 32;  // of offsets in buffers: GGUF's, and more than any load needs
 
 brim_plugin* create_plugin(const brim_host_api* api, brim_host* host, const brim_create_info* info);
 

@@ -255,25 +255,6 @@ uint64_t submit(brim_queue* queue, VkCommandBuffer first, VkCommandBuffer second
   return ticket;
 }
 
-void drain(brim_queue* queue) { wait_for(queue->device, queue->progress, queue->tickets, UINT64_MAX); }
-
-void copy(brim_queue* queue, brim_buffer* to, uint64_t to_offset, brim_buffer* from, uint64_t from_offset,
-          uint64_t bytes) {
-  check_range(to, to_offset, bytes, "copy's destination");
-  check_range(from, from_offset, bytes, "copy's source");
-  if (to->read_only) fail(BRIM_INVALID_ARGUMENT, "copy's destination is read-only memory");
-  if (to == from && to_offset < from_offset + bytes && from_offset < to_offset + bytes && bytes != 0) {
-    fail(BRIM_INVALID_ARGUMENT, "copy: source and destination overlap");
-  }
-  if (bytes == 0) return;
-  const VkCommandBuffer commands = begin_commands(queue);
-  record_barrier(queue->device, commands);
-  const VkBufferCopy region{from_offset, to_offset, bytes};
-  queue->device->vk.CmdCopyBuffer(commands, from->handle, to->handle, 1, &region);
-  record_last_barrier(queue->device, commands);
-  submit(queue, commands, VK_NULL_HANDLE);
-}
-
 void queue_signal(brim_queue* queue, brim_fence* fence, uint64_t value) {
   check_same_device(queue, fence);
   enqueue(queue, {brim_queue::Operation::kSignal, fence, value, {}, 0});
@@ -337,6 +318,35 @@ void run_once(Device* device, const Launch& launch) {
 }
 
 }  // namespace brim_vulkan
+
+namespace brim_gpu {
+
+brim_buffer* allocate_staging(brim_queue* queue, uint64_t bytes) {
+  return brim_vulkan::allocate_buffer(queue->device, queue->device->heaps.n - 1, bytes);
+}
+void free_staging(brim_buffer* buffer) noexcept { brim_vulkan::free_buffer(buffer); }
+Memory memory_of(const brim_queue* queue) { return queue->device->host(); }
+
+void drain(brim_queue* queue) { brim_vulkan::wait_for(queue->device, queue->progress, queue->tickets, UINT64_MAX); }
+
+void copy(brim_queue* queue, brim_buffer* to, uint64_t to_offset, brim_buffer* from, uint64_t from_offset,
+          uint64_t bytes) {
+  check_range(to, to_offset, bytes, "copy's destination");
+  check_range(from, from_offset, bytes, "copy's source");
+  if (to->read_only) fail(BRIM_INVALID_ARGUMENT, "copy's destination is read-only memory");
+  if (to == from && to_offset < from_offset + bytes && from_offset < to_offset + bytes && bytes != 0) {
+    fail(BRIM_INVALID_ARGUMENT, "copy: source and destination overlap");
+  }
+  if (bytes == 0) return;
+  const VkCommandBuffer commands = brim_vulkan::begin_commands(queue);
+  brim_vulkan::record_barrier(queue->device, commands);
+  const VkBufferCopy region{from_offset, to_offset, bytes};
+  queue->device->vk.CmdCopyBuffer(commands, from->handle, to->handle, 1, &region);
+  brim_vulkan::record_last_barrier(queue->device, commands);
+  brim_vulkan::submit(queue, commands, VK_NULL_HANDLE);
+}
+
+}  // namespace brim_gpu
 
 brim_queue::brim_queue(brim_vulkan::Device* of) : device(of), ring(of->host()), held(of->host()) {}
 

@@ -56,11 +56,7 @@ void destroy_fence(brim_fence* fence) noexcept;
 VkCommandBuffer begin_commands(brim_queue* queue);
 // [queue] Submits what begin_commands() gave (ended here), then `second` if it is not null. Returns the ticket.
 uint64_t submit(brim_queue* queue, VkCommandBuffer first, VkCommandBuffer second);
-// [queue] Blocks until all that was submitted has been done.
-void drain(brim_queue* queue);
 
-void copy(brim_queue* queue, brim_buffer* to, uint64_t to_offset, brim_buffer* from, uint64_t from_offset,
-          uint64_t bytes);
 void queue_signal(brim_queue* queue, brim_fence* fence, uint64_t value);
 void queue_wait(brim_queue* queue, brim_fence* fence, uint64_t value);
 void fence_signal(brim_fence* fence, uint64_t value);

@@ -14,7 +14,7 @@
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_EXT_control_flow_attributes : require
 
-#include "arguments.h"
+#include "gpu/arguments.h"
 
 layout(local_size_x_id = 0) in;
 

@@ -1,4 +1,4 @@
-// Where K and V of a token lie (state/kv.hpp), in the dtype kKv: F32, F16 or Q8_0.
+// Where K and V of a token lie (backends/gpu/kv.hpp), in the dtype kKv: F32, F16 or Q8_0.
 layout(constant_id = 1) const uint kKv = 1;
 const uint kKvF32 = 1, kKvF16 = 2;
 const uint kBlockTokens = 32, kRun = 32;

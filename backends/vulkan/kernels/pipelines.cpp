@@ -39,7 +39,8 @@ VkPipeline Pipelines::get(Kernel kernel, const uint32_t (&constants)[4]) {
   code.pCode = module.words;
   VkShaderModule shader = VK_NULL_HANDLE;
   check_on(device_, device_->vk.CreateShaderModule(device_->handle, &code, nullptr, &shader), module.name);
-  const uint32_t values[5] = {module.threads, constants[0], constants[1], constants[2], constants[3]};
+  const uint32_t values[5] = {kThreads[static_cast<uint32_t>(kernel)], constants[0], constants[1], constants[2],
+                              constants[3]};
   VkSpecializationMapEntry entries[5];
   for (uint32_t i = 0; i < 5; ++i) entries[i] = {i, i * 4, 4};
   const VkSpecializationInfo specialization{5, entries, sizeof values, values};

@@ -1,9 +1,10 @@
 // The plugin's entry and its brim.backend/1 table: each entry calls what does the work inside guard(), so that no
 // exception leaves the plugin.
+#include <gpu/check.hpp>
+#include <gpu/kv.hpp>
+
 #include "device/queue.hpp"
-#include "program/check.hpp"
 #include "program/program.hpp"
-#include "state/kv.hpp"
 
 namespace brim_vulkan {
 namespace {

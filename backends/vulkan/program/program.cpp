@@ -1,7 +1,5 @@
 #include "program/program.hpp"
 
-#include "program/check.hpp"
-
 namespace brim_vulkan {
 namespace {
 
@@ -61,7 +59,7 @@ void say_size(const brim_program* program) {
 
 void measure_program(Device* device, const brim_program_info& info, brim_program_cost* out) {
   Lowered lowered(device->host());
-  lower(device, info, false, 0, lowered);
+  lower(device->target(), info, false, 0, lowered);
   brim_program_cost cost{};
   cost.workspace = lowered.workspace;
   cost.persistent = sizeof(brim_program) + kBlob + lowered.blob.size() + kRecordedBytes * lowered.launches.size();
@@ -77,7 +75,7 @@ brim_program* create_program(Device* device, const brim_program_info& info) {
   uint64_t blob_bytes = 0;
   {
     Lowered sizes(device->host());
-    lower(device, info, false, 0, sizes);
+    lower(device->target(), info, false, 0, sizes);
     blob_bytes = sizes.blob.size();
   }
   brim_program* program = make<brim_program>(device->host(), device);
@@ -86,7 +84,7 @@ brim_program* create_program(Device* device, const brim_program_info& info) {
     program->step_bytes = info.step->bytes;
     program->arguments = allocate_buffer(device, device->heaps.n - 1, kBlob + blob_bytes);
     Lowered live(device->host());
-    lower(device, info, true, program->arguments->address + kBlob, live);
+    lower(device->target(), info, true, program->arguments->address + kBlob, live);
     std::memcpy(program->arguments->mapped + kBlob, live.blob.data(), live.blob.size());
     record(program, live);
     say_size(program);

@@ -6,8 +6,9 @@
 // times, each with its own step. Launches are as wide as the bucket; kernels read the real counts and leave the rest.
 #pragma once
 
-#include "program/schedule.hpp"
-#include "state/kv.hpp"
+#include <gpu/lower.hpp>
+
+#include "device/queue.hpp"
 
 struct brim_program {
   explicit brim_program(brim_vulkan::Device* of) : device(of) {}
@@ -23,18 +24,6 @@ struct brim_program {
 };
 
 namespace brim_vulkan {
-
-// What the nodes of a program become, with the addresses baked in.
-struct Lowered {
-  explicit Lowered(Memory memory) : launches(memory), touches(memory), blob(memory) {}
-  Array<Launch> launches;  // `arguments` is an offset in the blob until the program's buffer is there
-  Array<Touches> touches;  // of each
-  Array<std::byte> blob;   // arguments and tables
-  uint64_t workspace = 0;  // bytes
-};
-
-// `live`: buffers are there and their ranges are checked. `blob_address`: where the blob will lie.
-void lower(Device* device, const brim_program_info& info, bool live, uint64_t blob_address, Lowered& out);
 
 void measure_program(Device* device, const brim_program_info& info, brim_program_cost* out);
 brim_program* create_program(Device* device, const brim_program_info& info);

@@ -3,10 +3,10 @@
 // While a program is only measured there are no buffers; addresses are then offsets from nowhere that nobody follows.
 #pragma once
 
-#include "program/schedule.hpp"
-#include "state/kv.hpp"
+#include "kv.hpp"
+#include "schedule.hpp"
 
-namespace brim_vulkan {
+namespace brim_gpu {
 
 inline constexpr uint64_t kInStep = 1ull << 63;  // of an address: an offset into the step block (kernels/common.glsl)
 
@@ -63,4 +63,4 @@ inline uint64_t dtype_bytes(uint32_t dtype, uint64_t elements) {
   return elements / brim_dtype_block_elements(dtype) * brim_dtype_block_bytes(dtype);
 }
 
-}  // namespace brim_vulkan
+}  // namespace brim_gpu

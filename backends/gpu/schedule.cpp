@@ -1,6 +1,6 @@
-#include "program/schedule.hpp"
+#include "schedule.hpp"
 
-namespace brim_vulkan {
+namespace brim_gpu {
 namespace {
 
 bool meet(const Range* a, uint32_t n_a, const Range* b, uint32_t n_b) {
@@ -32,4 +32,4 @@ uint32_t schedule(const Array<Touches>& launches, Array<uint32_t>& level) {
   return levels;
 }
 
-}  // namespace brim_vulkan
+}  // namespace brim_gpu

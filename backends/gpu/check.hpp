@@ -4,10 +4,9 @@
 // The host has checked every shape when the graph was built; what is judged here is what kernels are not written for.
 #pragma once
 
-#include "brim/backend.h"
-#include "driver/functions.hpp"
+#include "backend.hpp"
 
-namespace brim_vulkan {
+namespace brim_gpu {
 
 inline constexpr uint32_t kCapsCount = 27;
 extern const brim_op_caps kCaps[kCapsCount];
@@ -28,4 +27,4 @@ inline constexpr uint32_t kMostExperts = 512;  // of MOE_ROUTE: they lie in shar
 inline constexpr uint32_t kMostKeys = 192;     // d_k of LINEAR_ATTENTION: as many rows of 32 columns lie there
 inline constexpr uint32_t kMostKWidth = 640, kMostVWidth = 512;  // of ATTENTION
 
-}  // namespace brim_vulkan
+}  // namespace brim_gpu

@@ -1,9 +1,9 @@
-#include "state/kv.hpp"
+#include "kv.hpp"
 
 #include <bit>
 #include <cmath>
 
-namespace brim_vulkan {
+namespace brim_gpu {
 namespace {
 
 uint32_t aligned(uint64_t bytes) { return static_cast<uint32_t>((bytes + 63) / 64 * 64); }
@@ -15,7 +15,7 @@ float half_to_float(uint16_t h) {
   return std::bit_cast<float>(sign | e << 23 | fraction << 13);
 }
 
-// Nearest, ties to even: the addition rounds where the result's last place is; see kernels/common.glsl.
+// Nearest, ties to even: the addition rounds where the result's last place is; and so does the kernels' own.
 uint16_t float_to_half(float x) {
   const uint32_t bits = std::bit_cast<uint32_t>(x), magnitude = bits & 0x7fffffffu, sign = bits >> 16 & 0x8000u;
   uint32_t h = 0;
@@ -81,7 +81,7 @@ class Row {
       }
       return;
     }
-    // As kernels/kv_write.comp has it.
+    // As the kernel of KV_WRITE has it.
     for (uint32_t begin = 0; begin < width_; begin += kScaleRun) {
       const uint32_t end = std::min(width_, begin + kScaleRun);
       uint32_t most = 0;
@@ -118,18 +118,19 @@ class BlockWindow {
            static_cast<unsigned long long>(block_bytes));
     }
     check_range(buffer_, offset_, all, "state storage");
-    if (buffer_->mapped == nullptr) staging_ = allocate_buffer(queue->device, queue->device->heaps.n - 1, block_bytes);
+    mapped_ = facts_of(buffer_).mapped;
+    if (mapped_ == nullptr) staging_ = allocate_staging(queue, block_bytes);
   }
-  ~BlockWindow() { free_buffer(staging_); }
+  ~BlockWindow() { free_staging(staging_); }
   BlockWindow(const BlockWindow&) = delete;
   BlockWindow& operator=(const BlockWindow&) = delete;
 
   std::byte* open(uint32_t block) {
     const uint64_t at = offset_ + bytes_ * block;
-    if (staging_ == nullptr) return buffer_->mapped + at;
+    if (staging_ == nullptr) return mapped_ + at;
     copy(queue_, staging_, 0, buffer_, at, bytes_);
     drain(queue_);
-    return staging_->mapped;
+    return facts_of(staging_).mapped;
   }
   void close(uint32_t block) {
     if (staging_ == nullptr) return;
@@ -141,6 +142,7 @@ class BlockWindow {
   brim_queue* queue_;
   brim_buffer* buffer_;
   uint64_t offset_, bytes_;
+  std::byte* mapped_ = nullptr;
   brim_buffer* staging_ = nullptr;
 };
 
@@ -191,7 +193,7 @@ StateLayout state_layout(const brim_state_desc& state, uint32_t dtype) {
   if (state.kind == BRIM_STATE_CONV || state.kind == BRIM_STATE_RECURRENT) {
     constexpr uint64_t kMost = 1ull << 31;
     if (dtype != BRIM_DTYPE_F32) {
-      fail(BRIM_UNSUPPORTED, "the Vulkan backend stores conv and recurrent states as f32; %s (%u) was asked for",
+      fail(BRIM_UNSUPPORTED, "this backend stores conv and recurrent states as f32; %s (%u) was asked for",
            brim_dtype_name(dtype), dtype);
     }
     if (state.elements == 0 || state.elements > kMost) {
@@ -205,11 +207,11 @@ StateLayout state_layout(const brim_state_desc& state, uint32_t dtype) {
   }
   const bool latent = state.kind == BRIM_STATE_KV_LATENT;
   if (state.kind != BRIM_STATE_KV_FULL && state.kind != BRIM_STATE_KV_WINDOW && !latent) {
-    fail(BRIM_UNSUPPORTED, "the Vulkan backend keeps no states of kind %u (layer %u)", state.kind, state.layer);
+    fail(BRIM_UNSUPPORTED, "this backend keeps no states of kind %u (layer %u)", state.kind, state.layer);
   }
   if (dtype != BRIM_DTYPE_F32 && dtype != BRIM_DTYPE_F16 && dtype != BRIM_DTYPE_Q8_0) {
-    fail(BRIM_UNSUPPORTED, "the Vulkan backend stores KV as f32, f16 or q8_0; %s (%u) was asked for",
-         brim_dtype_name(dtype), dtype);
+    fail(BRIM_UNSUPPORTED, "this backend stores KV as f32, f16 or q8_0; %s (%u) was asked for", brim_dtype_name(dtype),
+         dtype);
   }
   constexpr uint32_t kMostHeads = 1u << 12, kMostWidth = 1u << 12;  // what follows stays far below 2^32
   if (state.n_head == 0 || state.n_head > kMostHeads || state.k_width == 0 || state.k_width > kMostWidth ||
@@ -257,7 +259,7 @@ void export_state(brim_queue* queue, const brim_state_desc& state, const brim_pr
   }
   check_canonical(canonical);
   const uint64_t element = brim_dtype_block_bytes(canonical);
-  Array<float> row(queue->device->host());
+  Array<float> row(memory_of(queue));
   row.resize(std::max(layout.k_width, layout.v_width));
   auto* k = static_cast<std::byte*>(out);
   auto* v = k + n * layout.n_head * layout.k_width * element;
@@ -273,7 +275,8 @@ void import_state(brim_queue* queue, const brim_state_desc& state, const brim_pr
                   const uint32_t* blocks, uint64_t first, uint64_t n, uint32_t canonical, const void* in) {
   drain(queue);
   const StateLayout layout = state_layout(state, storage.dtype);
-  if (storage.buffer->read_only) fail(BRIM_INVALID_ARGUMENT, "a state cannot be imported into a read-only buffer");
+  if (facts_of(storage.buffer).read_only)
+    fail(BRIM_INVALID_ARGUMENT, "a state cannot be imported into a read-only buffer");
   if (layout.slots) {
     check_block(blocks[0], storage);
     BlockWindow window(queue, storage, layout.block_bytes);
@@ -283,7 +286,7 @@ void import_state(brim_queue* queue, const brim_state_desc& state, const brim_pr
   }
   check_canonical(canonical);
   const uint64_t element = brim_dtype_block_bytes(canonical);
-  Array<float> row(queue->device->host());
+  Array<float> row(memory_of(queue));
   row.resize(std::max(layout.k_width, layout.v_width));
   const auto* k = static_cast<const std::byte*>(in);
   const auto* v = k + n * layout.n_head * layout.k_width * element;
@@ -295,4 +298,4 @@ void import_state(brim_queue* queue, const brim_state_desc& state, const brim_pr
   });
 }
 
-}  // namespace brim_vulkan
+}  // namespace brim_gpu

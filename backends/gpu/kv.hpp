@@ -6,9 +6,9 @@
 // tokens] behind K, [32 tokens][v runs] behind V. A slot is the state's F32 values in canonical order.
 #pragma once
 
-#include "device/queue.hpp"
+#include "backend.hpp"
 
-namespace brim_vulkan {
+namespace brim_gpu {
 
 inline constexpr uint32_t kBlockTokens = 32, kScaleRun = 32;
 
@@ -29,4 +29,4 @@ void export_state(brim_queue* queue, const brim_state_desc& state, const brim_pr
 void import_state(brim_queue* queue, const brim_state_desc& state, const brim_program_state& storage,
                   const uint32_t* blocks, uint64_t first, uint64_t n, uint32_t canonical, const void* in);
 
-}  // namespace brim_vulkan
+}  // namespace brim_gpu

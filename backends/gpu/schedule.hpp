@@ -6,9 +6,9 @@
 // Conflicts are judged by addresses, not by values: the host may give a dead value's storage to a later one.
 #pragma once
 
-#include "driver/functions.hpp"
+#include "backend.hpp"
 
-namespace brim_vulkan {
+namespace brim_gpu {
 
 struct Range {
   uint64_t begin, end;
@@ -25,7 +25,7 @@ struct Touches {
  private:
   static void add(Range* list, uint32_t* n, Range range) {
     if (range.begin >= range.end) return;
-    if (*n == kMost) fail(BRIM_INTERNAL, "a kernel touches more memory than the Vulkan backend's schedule can hold");
+    if (*n == kMost) fail(BRIM_INTERNAL, "a kernel touches more memory than the schedule can hold");
     list[(*n)++] = range;
   }
 };
@@ -36,4 +36,4 @@ bool conflict(const Touches& before, const Touches& after);
 // The level of every launch; returns the number of levels.
 uint32_t schedule(const Array<Touches>& launches, Array<uint32_t>& level);
 
-}  // namespace brim_vulkan
+}  // namespace brim_gpu

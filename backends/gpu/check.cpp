@@ -1,6 +1,6 @@
-#include "program/check.hpp"
+#include "check.hpp"
 
-namespace brim_vulkan {
+namespace brim_gpu {
 
 const brim_op_caps kCaps[kCapsCount] = {
     {BRIM_OP_RESHAPE, 1, 0},
@@ -334,4 +334,4 @@ Verdict judge(const brim_graph& graph, const brim_node& node) {
   return t.verdict();
 }
 
-}  // namespace brim_vulkan
+}  // namespace brim_gpu

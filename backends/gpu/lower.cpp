@@ -2,14 +2,15 @@
 // memory they touch. What depends on the order of launches is in schedule.hpp, not here.
 //
 // The cosines of ROPE are made once for all nodes with the same attributes. Nodes are not fused otherwise.
+#include "lower.hpp"
+
 #include <cmath>
 #include <initializer_list>
 
-#include "program/check.hpp"
-#include "program/program.hpp"
-#include "program/values.hpp"
+#include "check.hpp"
+#include "values.hpp"
 
-namespace brim_vulkan {
+namespace brim_gpu {
 namespace {
 
 // Rows x heads up to which attention splits the context over work groups, the least tokens of a split, the most splits.
@@ -22,15 +23,15 @@ Size size_of(brim_dim dim) { return {dim.sym, dim.k}; }
 
 class Lowering {
  public:
-  Lowering(Device* device, const brim_program_info& info, bool live, uint64_t blob_address, Lowered& out)
-      : device_(device),
+  Lowering(const Target& target, const brim_program_info& info, bool live, uint64_t blob_address, Lowered& out)
+      : target_(target),
         info_(info),
         live_(live),
         blob_address_(blob_address),
         out_(out),
-        values_(info, live, device->host()),
-        lives_(device->host()),
-        angles_(device->host()) {
+        values_(info, live, target.memory),
+        lives_(target.memory),
+        angles_(target.memory) {
     workspace_ = values_.workspace(&workspace_bound_);
   }
 
@@ -72,6 +73,7 @@ class Lowering {
   const brim_value_desc& desc(brim_value v) const { return values_.desc(v); }
   uint64_t result(const brim_node& node, uint32_t i = 0) const { return values_.tensor(node.out[i]).address; }
   uint64_t size(brim_dim dim) const { return values_.size(dim); }
+  uint32_t threads_of(Kernel kernel) const { return target_.threads[static_cast<uint32_t>(kernel)]; }
   uint32_t constant(brim_dim dim) const { return dim.k; }
   bool is_state(brim_value v) const { return desc(v).kind == BRIM_VALUE_STATE; }
 
@@ -150,7 +152,7 @@ class Lowering {
     Launch launch{};
     launch.kernel = kernel;
     std::copy(constants.begin(), constants.end(), launch.constants);
-    const uint64_t most = device_->max_groups;
+    const uint64_t most = target_.max_groups;
     if (grid.z > most)
       fail(BRIM_UNSUPPORTED, "more than %llu groups in one launch", static_cast<unsigned long long>(most));
     launch.groups[0] = static_cast<uint32_t>(std::min(grid.x, most));
@@ -166,7 +168,7 @@ class Lowering {
                   std::initializer_list<uint32_t> constants = {}) {
     if (items > UINT32_MAX / 2)
       fail(BRIM_UNSUPPORTED, "a kernel would have %llu items", static_cast<unsigned long long>(items));
-    const uint64_t threads = module_of(kernel).threads;
+    const uint64_t threads = threads_of(kernel);
     emit(kernel, arguments, touches, {(items + threads - 1) / threads, 1, 1}, constants);
   }
 
@@ -282,7 +284,7 @@ class Lowering {
     Touches touches{};
     touches.add_read(values_.read_range(node.in[1]));
     touches.add_write(values_.write_range(node.out[0]));
-    for (const Values::Piece& piece : values_.pieces(node.in[0], device_->host())) {
+    for (const Values::Piece& piece : values_.pieces(node.in[0], target_.memory)) {
       arguments.table = piece.address;
       arguments.first_row = static_cast<uint32_t>(piece.first_row);
       arguments.n_rows = static_cast<uint32_t>(piece.n_rows);
@@ -404,7 +406,7 @@ class Lowering {
       if (node.in[i] != 0) touches.add_read(values_.read_range(node.in[i]));
     }
     touches.add_write(values_.write_range(node.out[0]));
-    for (const Values::Piece& piece : values_.pieces(node.in[0], device_->host())) {
+    for (const Values::Piece& piece : values_.pieces(node.in[0], target_.memory)) {
       arguments.w = piece.address;
       arguments.result = result(node);
       arguments.bias = bias;
@@ -501,7 +503,7 @@ class Lowering {
     arguments.pairs = attr.n_rot / 2;
     arguments.position_stride = p.stride[0];
     arguments.magnitude = attr.magnitude;
-    Array<uint64_t> turns(device_->host());
+    Array<uint64_t> turns(target_.memory);
     for (uint32_t i = 0; i < arguments.pairs; ++i) {
       turns.push_back(turns_of(attr, (node.must & BRIM_ROPE_YARN) != 0, i));
     }
@@ -583,8 +585,9 @@ class Lowering {
     }
     if (live_) {
       check_range(state.buffer, state.offset, bytes, "a state's blocks");
-      if (state.buffer->read_only) fail(BRIM_INVALID_ARGUMENT, "state %u lies in a read-only buffer", state.state);
-      address += state.buffer->address;
+      const BufferFacts facts = facts_of(state.buffer);
+      if (facts.read_only) fail(BRIM_INVALID_ARGUMENT, "state %u lies in a read-only buffer", state.state);
+      address += facts.address;
     }
     *all = {address, address + bytes};
     return address;
@@ -690,7 +693,7 @@ class Lowering {
     arguments.latent = latent;
     arguments.scale = attr.scale;
     arguments.softcap = (node.must & BRIM_ATTENTION_SOFTCAP) != 0 ? attr.softcap : 0;
-    const uint32_t threads = module_of(Kernel::kAttention).threads;
+    const uint32_t threads = threads_of(Kernel::kAttention);
     const uint32_t values = (arguments.v_width + threads - 1) / threads;
     const uint64_t tokens = info_.bucket->n_tokens, n_kv = info_.bucket->n_kv;
     Touches attending = touches_of(node);
@@ -727,9 +730,8 @@ class Lowering {
   template <class Arguments>
   void emit_whole(Kernel kernel, const Arguments& arguments, const Touches& touches, Grid grid,
                   std::initializer_list<uint32_t> constants = {}) {
-    if (std::max({grid.x, grid.y, grid.z}) > device_->max_groups) {
-      fail(BRIM_UNSUPPORTED, "a step of this bucket needs more than %u work groups in a dimension",
-           device_->max_groups);
+    if (std::max({grid.x, grid.y, grid.z}) > target_.max_groups) {
+      fail(BRIM_UNSUPPORTED, "a step of this bucket needs more than %u work groups in a dimension", target_.max_groups);
     }
     emit(kernel, arguments, touches, grid, constants);
   }
@@ -811,7 +813,7 @@ class Lowering {
     arguments.store = slots_of(node.in[5], uint64_t{arguments.heads} * arguments.d_k * arguments.d_v, &all);
     Touches touches = touches_of(node);
     touches.add_write(all);
-    const uint32_t threads = module_of(Kernel::kLinearAttention).threads;
+    const uint32_t threads = threads_of(Kernel::kLinearAttention);
     emit_whole(Kernel::kLinearAttention, arguments, touches,
                {(arguments.d_v + threads - 1) / threads, arguments.heads, info_.bucket->n_seqs}, {arguments.d_k});
   }
@@ -899,7 +901,7 @@ class Lowering {
     }
   }
 
-  Device* device_;
+  const Target& target_;
   const brim_program_info& info_;
   const bool live_;
   const uint64_t blob_address_;
@@ -913,8 +915,8 @@ class Lowering {
 
 }  // namespace
 
-void lower(Device* device, const brim_program_info& info, bool live, uint64_t blob_address, Lowered& out) {
-  Lowering(device, info, live, blob_address, out).run();
+void lower(const Target& target, const brim_program_info& info, bool live, uint64_t blob_address, Lowered& out) {
+  Lowering(target, info, live, blob_address, out).run();
 }
 
-}  // namespace brim_vulkan
+}  // namespace brim_gpu

@@ -1,6 +1,6 @@
-#include "program/values.hpp"
+#include "values.hpp"
 
-namespace brim_vulkan {
+namespace brim_gpu {
 namespace {
 
 uint64_t times(uint64_t a, uint64_t b) {
@@ -20,9 +20,8 @@ Values::Values(const brim_program_info& info, bool live, Memory memory) : info_(
            info.graph->n_values);
     }
     if (binding.layout_id != 0) {
-      fail(BRIM_INVALID_ARGUMENT,
-           "value %u is bound in layout %llu; the Vulkan backend packs nothing and takes layout 0", binding.value,
-           static_cast<unsigned long long>(binding.layout_id));
+      fail(BRIM_INVALID_ARGUMENT, "value %u is bound in layout %llu; this backend packs nothing and takes layout 0",
+           binding.value, static_cast<unsigned long long>(binding.layout_id));
     }
     Bound b{binding.value, binding.offset, binding.bytes, binding.first_row, binding.n_rows, false};
     if (live) {
@@ -31,8 +30,9 @@ Values::Values(const brim_program_info& info, bool live, Memory memory) : info_(
         fail(BRIM_INVALID_ARGUMENT, "value %u is bound at offset %llu; this backend's alignment is %llu", binding.value,
              static_cast<unsigned long long>(binding.offset), static_cast<unsigned long long>(kAlignment));
       }
-      b.address += binding.buffer->address;
-      b.read_only = binding.buffer->read_only;
+      const BufferFacts facts = facts_of(binding.buffer);
+      b.address += facts.address;
+      b.read_only = facts.read_only;
     }
     bound_.push_back(b);
   }
@@ -186,4 +186,4 @@ uint64_t Values::workspace(uint64_t* bytes) const {
   return found == bound_.end() ? 0 : found->address;
 }
 
-}  // namespace brim_vulkan
+}  // namespace brim_gpu

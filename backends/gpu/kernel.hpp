@@ -1,0 +1,40 @@
+// The kernels by number, their arguments as C++ structs, and one launch of a kernel.
+#pragma once
+
+#include <cstdint>
+
+namespace brim_gpu {
+
+using uint = uint32_t;
+#include "arguments.h"
+
+enum class Kernel : uint32_t {
+  kAttention,
+  kAttentionJoin,
+  kBatched,
+  kCombine,
+  kConv,
+  kCopy,
+  kElementwise,
+  kGather,
+  kKvWrite,
+  kLinearAttention,
+  kMatmul,
+  kMatvec,
+  kNorm,
+  kRope,
+  kRopeAngles,
+  kRoute,
+  kScatter,
+  kSelect,
+};
+inline constexpr uint32_t kKernels = 18;
+
+struct Launch {
+  Kernel kernel;
+  uint32_t constants[4];  // what code is made for: formats, kinds, tiles
+  uint32_t groups[3];
+  uint64_t arguments, run;  // device addresses
+};
+
+}  // namespace brim_gpu
