@@ -1,0 +1,118 @@
+// What the machine must not let pass, in PTX written for it: each mistake is found and named by kernel, line and
+// thread.
+#include "device.hpp"
+
+using namespace ptx_test;
+
+namespace {
+
+// A kernel of one parameter, an address in %rd1, thread in %r1, its word in %rd2.
+std::string kernel(const std::string& body, const std::string& variables = "") {
+  return ".version 9.0\n.target sm_75\n.address_size 64\n.visible .entry k(.param .u64 k_param_0)\n{\n"
+         ".reg .pred %p<9>;\n.reg .b16 %rs<9>;\n.reg .b32 %r<20>;\n.reg .b64 %rd<9>;\n.reg .f32 %f<9>;\n" +
+         variables +
+         "ld.param.u64 %rd1, [k_param_0];\nmov.u32 %r1, %tid.x;\nmul.wide.u32 %rd3, %r1, 4;\nadd.s64 %rd2, %rd1, "
+         "%rd3;\n" +
+         body + "\nret;\n}\n";
+}
+
+std::string fault_of(const std::string& text, uint32_t threads = 64, bool reversed = false) {
+  Device device(text);
+  device.options.reversed = reversed;
+  return device.fault("k", {}, {threads}, device.allocate(256));
+}
+
+bool says(const std::string& fault, const char* what) { return fault.find(what) != std::string::npos; }
+
+const char* const kShared = ".shared .align 4 .b8 s[256];\n.shared .align 8 .b8 other[64];\n";
+const std::string kToShared =
+    "shl.b32 %r2, %r1, 2;\nmov.u32 %r3, s;\nadd.s32 %r4, %r3, %r2;\nst.shared.u32 [%r4], %r1;\n";
+// Reads what the thread 32 further on wrote.
+const std::string kFromOther =
+    "xor.b32 %r5, %r1, 32;\nshl.b32 %r6, %r5, 2;\nadd.s32 %r7, %r3, %r6;\nld.shared.u32 %r8, [%r7];\n"
+    "st.global.u32 [%rd2], %r8;\n";
+
+}  // namespace
+
+TEST_CASE("a kernel without a mistake runs, whatever the order of its warps") {
+  for (const bool reversed : {false, true}) {
+    Device device(kernel(kToShared + "bar.sync 0;\n" + kFromOther, kShared));
+    device.options.reversed = reversed;
+    const uint64_t out = device.allocate(256);
+    CHECK(device.fault("k", {}, {64}, out) == "");
+    const auto got = device.download<uint32_t>(out, 64);
+    for (uint32_t i = 0; i < 64; ++i) CHECK(got[i] == (i ^ 32));
+  }
+}
+
+TEST_CASE("a missing barrier is found in every order: as a race, or as a read of what nobody wrote") {
+  for (const bool reversed : {false, true}) {
+    const std::string fault = fault_of(kernel(kToShared + kFromOther, kShared), 64, reversed);
+    CHECK_MESSAGE(says(fault, "shared memory at"), fault);
+  }
+  // Written again while others may still read.
+  const std::string own = "ld.shared.u32 %r8, [%r4];\n", all = "ld.shared.u32 %r8, [s];\n";
+  const std::string clear = "bar.sync 0;\n" + all + "st.shared.u32 [%r4], %r1;\n";
+  const std::string again = fault_of(kernel(kToShared + clear, kShared));
+  CHECK_MESSAGE(says(again, "read since the last barrier"), again);
+  CHECK(fault_of(kernel(kToShared + "bar.sync 0;\n" + own + "st.shared.u32 [%r4], %r1;\n", kShared)) == "");
+  // Lanes of one warp need their own barrier.
+  const std::string lanes =
+      "xor.b32 %r5, %r1, 1;\nshl.b32 %r6, %r5, 2;\nadd.s32 %r7, %r3, %r6;\nld.shared.u32 %r8, [%r7];\n";
+  CHECK(says(fault_of(kernel(kToShared + lanes, kShared), 32), "wrote since the last barrier"));
+  CHECK(fault_of(kernel(kToShared + "bar.warp.sync -1;\n" + lanes, kShared), 32) == "");
+}
+
+TEST_CASE("what was never written is not read") {
+  CHECK(says(fault_of(kernel("add.s32 %r2, %r1, %r9;")), "register that was never written"));
+  CHECK(says(fault_of(kernel("setp.eq.s32 %p1, %r1, 3;\n@%p1 mov.u32 %r2, 5;\nst.global.u32 [%rd2], %r2;")),
+             "thread 0: reads a register"));
+  CHECK(says(fault_of(kernel("@%p2 mov.u32 %r2, 5;")), "predicate that was never written"));
+  CHECK(says(fault_of(kernel("ld.shared.u32 %r2, [s+8];", kShared)), "that nobody has written"));
+  CHECK(says(fault_of(kernel("setp.eq.s32 %p1, %r1, 3;\n@%p1 bra L;\nmov.u32 %r2, 1;\nL:\nst.global.u32 [%rd2], %r2;")),
+             "thread 3: reads a register"));
+}
+
+TEST_CASE("addresses outside of memory, or not aligned, are faults") {
+  CHECK(says(fault_of(kernel("st.global.u32 [%rd2+256], %r1;")), "outside of every allocation"));
+  CHECK(says(fault_of(kernel("st.global.u32 [%rd2], %r1;"), 96), "thread 64: writes 4 bytes"));
+  CHECK(says(fault_of(kernel("ld.global.u32 %r2, [%rd2+2];")), "not aligned"));
+  CHECK(says(fault_of(kernel("ld.global.v2.u32 {%r2, %r3}, [%rd2];")), "thread 1: an access of 8 bytes"));
+  CHECK(says(fault_of(kernel("ld.shared.u32 %r2, [s+1000];", kShared)), "outside of the"));
+  CHECK(says(fault_of(kernel("ld.param.u32 %r2, [k_param_0+8];")), "outside of the 8 bytes of the parameters"));
+  Device device(kernel("st.global.u32 [%rd2], %r1;"));
+  CHECK(says(device.fault("k", {}, {4}, device.allocate(64, true)), "read-only"));
+}
+
+TEST_CASE("barriers and shuffles that not all reach are faults") {
+  const std::string low = "setp.lt.u32 %p1, %r1, 8;\n", low_warp = "setp.lt.u32 %p1, %r1, 32;\n";
+  CHECK(says(fault_of(kernel(low + "@%p1 bra L;\nbar.sync 0;\nL:")), "barrier"));
+  CHECK(says(fault_of(kernel(low_warp + "@%p1 bra L;\nbar.sync 0;\nL:")), "barrier"));
+  CHECK(says(fault_of(kernel(low_warp + "@%p1 ret;\nbar.sync 0;")), "barrier"));
+  CHECK(says(fault_of(kernel(low_warp + "@%p1 bra L;\nbar.sync 0;\nbra M;\nL:\nbar.sync 0;\nM:")), "barrier"));
+  CHECK(says(fault_of(kernel(low + "@%p1 bra L;\nshfl.sync.bfly.b32 %r2, %r1, 1, 31, -1;\nL:")), "have ended"));
+  CHECK(says(fault_of(kernel(low + "@%p1 bra L;\nshfl.sync.bfly.b32 %r2, %r1, 1, 31, -1;\nbra M;\nL:\n"
+                                   "shfl.sync.bfly.b32 %r2, %r1, 1, 31, -1;\nM:")),
+             "wait for each other"));
+  CHECK(
+      says(fault_of(kernel(low + "@%p1 bra L;\nshfl.sync.idx.b32 %r2, %r1, 0, 31, -256;\nL:")), "does not take part"));
+  CHECK(fault_of(kernel(low + "@%p1 bra L;\nshfl.sync.bfly.b32 %r2, %r1, 1, 31, -256;\nL:"), 32) == "");
+}
+
+TEST_CASE("what the machine does not know is an error and not a guess") {
+  const auto unknown = [](const std::string& text) {
+    try {
+      Device device(text);
+      return std::string();
+    } catch (const ptx::Fault& fault) {
+      return std::string(fault.what());
+    }
+  };
+  CHECK(says(unknown(kernel("frobnicate.u32 %r2, %r1;")), "line 15: this machine does not know frobnicate.u32"));
+  CHECK(says(unknown(kernel("add.ftz.f32 %f1, %f1, %f2;")), "does not know add.ftz.f32"));
+  CHECK(says(unknown(kernel("ld.global.v2.u32 %r2, [%rd2];")), "does not know ld.global.v2.u32"));
+  CHECK(says(unknown(kernel("add.s32 %r2, %r1, %rd1;")), "does not know add.s32"));
+  CHECK(says(unknown(kernel("add.s32 %r2, %r1, %r77;")), "no register %r77"));
+  CHECK(says(unknown(kernel("bra NOWHERE;")), "no label NOWHERE"));
+  CHECK(says(unknown(kernel("", ".frob .b32 x;\n")), "unknown directive"));
+}
