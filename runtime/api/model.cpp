@@ -8,8 +8,8 @@ using namespace brim::api;
 
 namespace {
 
-// Elements of an array that a description shows.
-constexpr size_t kShown = 16;
+// Elements of an array that a description shows: one per layer always, a vocabulary's in part.
+constexpr size_t kShown = 1024;
 
 std::shared_ptr<Model> open(const std::shared_ptr<Runtime>& runtime, const std::string& path, std::string_view plugin) {
   auto model = std::make_shared<Model>();

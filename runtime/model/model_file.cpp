@@ -39,6 +39,11 @@ FileMapping open_part(const std::string& path, uint64_t part, uint64_t parts) {
        source, printable(tensor.name), tensor.type_name);
 }
 
+[[noreturn]] void no_data(const std::string& name) {
+  fail(BRIM_FAILED_PRECONDITION,
+       "{} is the shape of a model and has no data; it can be planned, not loaded: give a file", name);
+}
+
 }  // namespace
 
 ModelFile ModelFile::open(const std::string& path) {
@@ -78,7 +83,24 @@ ModelFile ModelFile::open(const std::string& path) {
     }
   }
   out.identity_ = hasher.result();
+  out.path_ = out.mappings_.front().path();
   return out;
+}
+
+ModelFile ModelFile::of_header(std::string name, Metadata metadata, std::vector<Tensor> tensors) {
+  ModelFile out;
+  out.path_ = std::move(name);
+  out.metadata_ = std::move(metadata);
+  out.tensors_ = std::move(tensors);
+  for (uint32_t i = 0; i < out.tensors_.size(); ++i) out.by_name_.emplace(out.tensors_[i].name, i);
+  out.identity_ = Hasher().add(std::string_view(out.path_)).result();
+  return out;
+}
+
+const FileMapping& ModelFile::mapping_of(const Tensor& tensor) const {
+  if (tensor.dtype == BRIM_DTYPE_NONE) unusable(path(), tensor);
+  if (!has_data()) no_data(path());
+  return mappings_[tensor.file];
 }
 
 void ModelFile::add_file(FileMapping mapping, uint64_t part, uint64_t parts, Hasher& hasher) {
@@ -128,32 +150,33 @@ const Tensor& ModelFile::require(std::string_view name) const {
 }
 
 std::span<const std::byte> ModelFile::data(const Tensor& tensor) const {
-  if (tensor.dtype == BRIM_DTYPE_NONE) unusable(path(), tensor);
-  return mappings_[tensor.file].bytes().subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.bytes));
+  return mapping_of(tensor).bytes().subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.bytes));
 }
 
 void ModelFile::read(const Tensor& tensor, uint64_t offset, std::span<std::byte> to) const {
-  if (tensor.dtype == BRIM_DTYPE_NONE) unusable(path(), tensor);
+  const FileMapping& mapping = mapping_of(tensor);
   if (offset > tensor.bytes || to.size() > tensor.bytes - offset) {
     fail(BRIM_INVALID_ARGUMENT, "{}: cannot read {} bytes at {} of tensor '{}', which has {}", path(), to.size(),
          offset, printable(tensor.name), tensor.bytes);
   }
-  mappings_[tensor.file].file().read(tensor.offset + offset, to);
+  mapping.file().read(tensor.offset + offset, to);
 }
 
 void ModelFile::advise(const Tensor& tensor, os::Access access) const noexcept {
-  mappings_[tensor.file].advise(access, tensor.offset, tensor.bytes);
+  if (has_data()) mappings_[tensor.file].advise(access, tensor.offset, tensor.bytes);
 }
 
 void ModelFile::release(const Tensor& tensor) const noexcept {
-  mappings_[tensor.file].release(tensor.offset, tensor.bytes);
+  if (has_data()) mappings_[tensor.file].release(tensor.offset, tensor.bytes);
 }
 
 void ModelFile::check_unchanged() const {
+  if (!has_data()) no_data(path());
   for (const FileMapping& mapping : mappings_) mapping.check_unchanged();
 }
 
 uint64_t ModelFile::file_bytes() const {
+  if (!has_data()) return tensor_bytes();
   uint64_t sum = 0;
   for (const FileMapping& mapping : mappings_) sum += mapping.size();
   return sum;

@@ -1,6 +1,7 @@
 // A model as one or more GGUF files, mapped: the merged tensor table, the metadata, and the way to each tensor's bytes.
 // A split model ("name-00001-of-00005.gguf") is opened by any of its parts; the metadata is the first part's. Opening
-// reads headers only. Tensor bytes come as a view into the mapping or by positioned reads into the caller's memory.
+// reads headers only. Tensor bytes come as a view into the mapping or by positioned reads into the caller's memory. A
+// header without a file (a shape) is one too: it describes and plans, and its data are a FAILED_PRECONDITION.
 #pragma once
 
 #include <base/hash.hpp>
@@ -24,7 +25,12 @@ class ModelFile {
   // that do not belong together.
   static ModelFile open(const std::string& path);
 
-  const std::string& path() const { return mappings_.front().path(); }
+  // A header alone; `name` is what path() gives. Names in `tensors` are views into what `metadata` keeps.
+  static ModelFile of_header(std::string name, Metadata metadata, std::vector<Tensor> tensors);
+
+  // Of the first part, or the header's name.
+  const std::string& path() const { return path_; }
+  bool has_data() const { return !mappings_.empty(); }
   const Metadata& metadata() const { return metadata_; }
 
   // In file order.
@@ -42,12 +48,13 @@ class ModelFile {
   void advise(const Tensor& tensor, os::Access access) const noexcept;
   void release(const Tensor& tensor) const noexcept;
 
-  // Throws FAILED_PRECONDITION when a file changed since open(). To be called before each stage of loading.
+  // Throws FAILED_PRECONDITION when a file changed since open(), and where there is none. To be called before each
+  // stage of loading.
   void check_unchanged() const;
 
   size_t file_count() const { return mappings_.size(); }
   const FileMapping& file(size_t index) const { return mappings_[index]; }
-  // Of all files, and of all tensors of known size.
+  // Of all files (of a header alone: of its tensors), and of all tensors of known size.
   uint64_t file_bytes() const;
   uint64_t tensor_bytes() const;
 
@@ -61,7 +68,10 @@ class ModelFile {
  private:
   ModelFile() = default;
   void add_file(FileMapping mapping, uint64_t part, uint64_t parts, Hasher& hasher);
+  // The part that holds a tensor's bytes.
+  const FileMapping& mapping_of(const Tensor& tensor) const;
 
+  std::string path_;
   std::vector<FileMapping> mappings_;
   Metadata metadata_;
   std::vector<Tensor> tensors_;

@@ -1,5 +1,6 @@
 #include <base/error.hpp>
 #include <graph/meta_access.hpp>
+#include <model/shapes.hpp>
 #include <negotiator/open_model.hpp>
 
 namespace brim::negotiator {
@@ -63,7 +64,7 @@ const graph::Description& OpenModel::require_description() const {
 
 std::shared_ptr<const OpenModel> open_model(std::shared_ptr<Machine> machine, const std::string& path,
                                             std::string_view architecture) {
-  model::ModelFile file = model::ModelFile::open(path);
+  model::ModelFile file = model::is_shape_name(path) ? model::make_shape(path) : model::ModelFile::open(path);
   auto plugin = architecture.empty() ? best_match(*machine, file) : chosen(*machine, architecture);
   auto model = std::make_shared<OpenModel>(OpenModel{std::move(machine), std::move(file), std::move(plugin), {}});
   if (!model->architecture) {

@@ -32,8 +32,9 @@ struct OpenModel {
   const graph::Description& require_description() const;
 };
 
-// `architecture`: a plugin's id, which wins over every score; empty: the plugin with the highest score. Throws
-// NOT_FOUND for an id that is not loaded and INVALID_ARGUMENT, naming both, where two plugins have the highest score.
+// `path`: a file, or the name of a model shape (a file of such a name is opened as "./NAME"). `architecture`: a
+// plugin's id, which wins over every score; empty: the plugin with the highest score. Throws NOT_FOUND for an id that
+// is not loaded and INVALID_ARGUMENT, naming both, where two plugins have the highest score.
 std::shared_ptr<const OpenModel> open_model(std::shared_ptr<Machine> machine, const std::string& path,
                                             std::string_view architecture);
 

@@ -146,6 +146,8 @@ void place_weights(Plan& plan) {
     }
     plan.weights.push_back(w);
   }
+  const uint32_t asked = plan.request.load;
+  plan.request.load = mapped.empty() ? BRIM_LOAD_READ : BRIM_LOAD_MAP;
   for (const auto& [device, bytes] : mapped) {
     plan.decisions.push_back({"weights", fmt::format("{} mapped for {}", bytes_text(bytes), plan.device(device).name),
                               "the device reads the file's pages in place: nothing is copied"});
@@ -153,7 +155,7 @@ void place_weights(Plan& plan) {
   for (const auto& [key, bytes] : copied) {
     plan.decisions.push_back(
         {"weights", fmt::format("{} copied for {}", bytes_text(bytes), plan.device(key.first).name), key.second});
-    if (plan.request.load == BRIM_LOAD_MAP && key.second != "packed into the backend's own layout") {
+    if (asked == BRIM_LOAD_MAP && key.second != "packed into the backend's own layout") {
       fail(BRIM_UNSUPPORTED, "load = map was asked for, but {} on {}; use load = auto", key.second,
            plan.device(key.first).name);
     }
@@ -172,7 +174,7 @@ void count_traffic(Plan& plan) {
       if (w.kind != BRIM_VALUE_WEIGHT) continue;
       double part = 1;
       if (node.op == BRIM_OP_GATHER_ROWS && j == 0) part = 1.0 / w.dim[0].k;
-      if (node.op == BRIM_OP_GROUPED_MATMUL && j == 0) {
+      if (node.op == BRIM_OP_GROUPED_MATMUL && j != 1) {  // weights and biases of the chosen experts
         part = std::min(1.0, double(v.graph->value(node.in[2]).dim[1].k) / w.dim[0].k);
       }
       share[storage] = std::max(share[storage], part);

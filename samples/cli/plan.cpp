@@ -100,6 +100,7 @@ Command add_plan(CLI::App& program) {
       "Examples:\n"
       "  brim plan model.gguf\n"
       "  brim plan model.gguf -c 32768 --kv q8_0\n"
+      "  brim plan llama-3-70b:q4_k_m      a shape in place of a file; `brim plan list:` names all\n"
       "  brim plan model.gguf -o json | jq .decisions");
   return {app, [options] { return plan(*options); }};
 }

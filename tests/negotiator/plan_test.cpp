@@ -98,6 +98,10 @@ TEST_CASE("weights are read in place from the file, whatever multiple of 32 byte
     const Opened o(small);
     const auto plan = make_plan(o.model, with(64));
     for (const WeightPlan& w : plan->weights) CHECK(w.residence == Residence::kMapped);
+    CHECK(plan->request.load == BRIM_LOAD_MAP);
+    Request read = with(64);
+    read.load = BRIM_LOAD_READ;
+    CHECK(make_plan(o.model, read)->request.load == BRIM_LOAD_READ);
   }
 }
 

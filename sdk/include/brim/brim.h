@@ -136,7 +136,9 @@ typedef struct brim_model_info {
   brim_str architecture_plugin;           /* "brim.llama"; empty where no plugin knows the file */
 } brim_model_info;
 
-/* [control] Reads headers only. A vocabulary-only file, or one of an architecture that no plugin knows, opens too: what it
+/* [control] Reads headers only. In place of a file, `path` may name a model shape and a quantisation ("llama-3-70b:q4_k_m"; an
+ * unknown one of either lists those there are): its plans are exact and it has no data, so load is FAILED_PRECONDITION. A file of
+ * such a name is opened as "./NAME". A vocabulary-only file, or one of an architecture that no plugin knows, opens too: what it
  * lacks fails when asked for (plan, load). `architecture_plugin` chooses a plugin by id, which wins over every match; empty: the
  * one that runtime.architecture names, else the best match, where two equally good ones are INVALID_ARGUMENT naming both. */
 BRIM_API brim_status BRIM_CALL brim_model_open(brim_runtime *runtime, brim_str path, brim_str architecture_plugin,
@@ -210,7 +212,8 @@ typedef struct brim_plan_pool {
 typedef struct brim_plan_info {
   uint32_t struct_size;
   uint32_t n_pools;
-  uint32_t n_ctx, n_seqs, n_batch, kv_dtype, numerics, load; /* as decided */
+  uint32_t n_ctx, n_seqs, n_batch, kv_dtype, numerics; /* as decided */
+  uint32_t load;               /* MAP where any weight is read in place, else READ */
   uint64_t kv_tokens;
   uint64_t bytes_per_token;    /* weight bytes that decoding one token reads, one sequence, empty context */
   uint64_t kv_bytes_per_token; /* KV bytes that a token of context holds and each later one reads; without window layers */
