@@ -1,5 +1,7 @@
 #include "program/program.hpp"
 
+#include <chrono>
+
 namespace brim_vulkan {
 namespace {
 
@@ -45,13 +47,11 @@ void record(brim_program* program, const Lowered& lowered) {
   program->barriers = levels == 0 ? 0 : levels - 1;
 }
 
-void say_size(const brim_program* program) {
+template <class... Arguments>
+void say(const brim_program* program, const char* format, Arguments... arguments) {
   const brim_plugin& plugin = *program->device->plugin;
   char text[160];
-  const int n =
-      std::snprintf(text, sizeof text, "a program for %u rows: %u dispatches, %u barriers, %llu bytes of arguments",
-                    program->bucket.n_tokens, program->launches, program->barriers,
-                    static_cast<unsigned long long>(program->arguments->bytes));
+  const int n = std::snprintf(text, sizeof text, format, arguments...);
   plugin.memory.api->log(plugin.memory.host, BRIM_LOG_DEBUG, {text, static_cast<uint64_t>(n)});
 }
 
@@ -87,7 +87,8 @@ brim_program* create_program(Device* device, const brim_program_info& info) {
     lower(device->target(), info, true, program->arguments->address + kBlob, live);
     std::memcpy(program->arguments->mapped + kBlob, live.blob.data(), live.blob.size());
     record(program, live);
-    say_size(program);
+    say(program, "a program for %u rows: %u dispatches, %u barriers, %llu bytes of arguments", program->bucket.n_tokens,
+        program->launches, program->barriers, static_cast<unsigned long long>(program->arguments->bytes));
     return program;
   } catch (...) {
     destroy_program(program);
@@ -99,10 +100,16 @@ void destroy_program(brim_program* program) noexcept {
   if (program == nullptr) return;
   Device* device = program->device;
   let_finish(device);
+  if (program->runs != 0) {
+    say(program, "a program for %u rows was run %llu times; handing a run to the driver took %.1f us",
+        program->bucket.n_tokens, static_cast<unsigned long long>(program->runs),
+        static_cast<double>(program->handing_over_ns) / static_cast<double>(program->runs) / 1000.0);
+  }
   unmake(device->host(), program);
 }
 
 void run_program(brim_program* program, brim_queue* queue, const brim_run& run) {
+  const auto start = std::chrono::steady_clock::now();
   Device* device = program->device;
   if (queue->device != device) {
     fail(BRIM_INVALID_ARGUMENT, "the queue belongs to another device than the program");
@@ -131,6 +138,9 @@ void run_program(brim_program* program, brim_queue* queue, const brim_run& run) 
   device->vk.CmdUpdateBuffer(commands, program->arguments->handle, 0, sizeof head, &head);
   record_barrier(device, commands);
   submit(queue, commands, program->commands);
+  ++program->runs;
+  program->handing_over_ns += static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count());
 }
 
 }  // namespace brim_vulkan

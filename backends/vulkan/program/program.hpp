@@ -18,7 +18,8 @@ struct brim_program {
   brim_bucket bucket{};
   uint64_t step_bytes = 0;
   uint32_t launches = 0, barriers = 0;
-  brim_buffer* arguments = nullptr;  // Run, then the kernels' arguments
+  uint64_t runs = 0, handing_over_ns = 0;  // the host's time in run_program, all runs together
+  brim_buffer* arguments = nullptr;        // Run, then the kernels' arguments
   VkCommandPool pool = VK_NULL_HANDLE;
   VkCommandBuffer commands = VK_NULL_HANDLE;
 };
