@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "host.hpp"
@@ -148,4 +151,43 @@ TEST_CASE("a mapped file is read in place, or refused so that the host copies") 
   api.buffer_free(imported);
   munmap(mapping, kBytes);
   std::fclose(file);
+}
+
+TEST_CASE("compiled pipelines are kept from one start to the next, and a damaged file is replaced") {
+  const auto folder = std::filesystem::temp_directory_path() / ("brim-pipelines-" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  const auto content = [&] {  // of the one file there
+    std::string all;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      std::ifstream file(entry.path(), std::ios::binary);
+      all.append(std::istreambuf_iterator<char>(file), {});
+    }
+    return all;
+  };
+  const auto open_and_close = [&] { return static_cast<bool>(Bench(true, {{"cache", folder.string()}})); };
+  if (!open_and_close()) return;
+  const std::string first = content();
+  if (first.empty()) {
+    MESSAGE("skipped: the device runs no kernel when it is opened, so nothing was compiled");
+    std::filesystem::remove_all(folder);
+    return;
+  }
+  CHECK(first.size() > 40);  // more than the header before it: what the driver gave
+  CHECK(open_and_close());
+  CHECK(content() == first);
+  const auto path = std::filesystem::directory_iterator(folder)->path();
+  for (const size_t at :
+       {size_t{3}, size_t{12}, size_t{26}, size_t{36}, first.size() - 1}) {  // each field, and the data
+    std::string damaged = first;
+    damaged[at] ^= 0x40;
+    std::ofstream(path, std::ios::binary) << damaged;
+    CHECK(open_and_close());
+    CHECK(content() == first);
+  }
+  std::ofstream(path, std::ios::binary) << first.substr(0, 50);
+  CHECK(open_and_close());
+  CHECK(content() == first);
+  std::filesystem::remove_all(folder);
+  CHECK(open_and_close());  // no folder: a warning, and the device works
+  CHECK(!std::filesystem::exists(folder));
 }

@@ -7,6 +7,7 @@
 #include <base/team.hpp>
 #include <cstring>
 #include <loader/loader.hpp>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,11 +16,12 @@ namespace vulkan_test {
 
 class Bench {
  public:
-  explicit Bench(bool software = true) {
+  explicit Bench(bool software = true, std::map<std::string, std::string> settings = {}) {
     brim::loader::Config config;
     config.directories = {BRIM_PLUGIN_FOLDER};
     config.team = brim::shared_team(1);
-    if (software) config.settings["brim.vulkan"] = {{"software", "true"}};
+    if (software) settings["software"] = "true";
+    config.settings["brim.vulkan"] = std::move(settings);
     loader_ = std::make_unique<brim::loader::Loader>(config);
     for (const auto& backend : loader_->backends()) {
       if (backend->plugin->id() == "brim.vulkan") backend_ = backend;

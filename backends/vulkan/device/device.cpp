@@ -237,7 +237,7 @@ void open(Device* d) {
   d->vk = vk;
   load_device(d->vk, d->handle);
   d->vk.GetDeviceQueue(d->handle, d->queue_family, 0, &d->queue);
-  d->pipelines.open(d);
+  d->pipelines.open(d, pipeline_file(d->plugin->cache, p.core.properties));
   // A card would read every weight through its bus for every token.
   const bool in_system_memory = d->heaps.heap[0].system;
   if (imports && in_system_memory && d->vk.GetMemoryHostPointerPropertiesEXT != nullptr) {
@@ -262,8 +262,17 @@ brim_plugin* create_plugin(const brim_host_api* api, brim_host* host, const brim
     if (info != nullptr) {
       constexpr const char* kWhere = "the Vulkan backend";
       each_setting(
-          kWhere, info->settings, info->n_settings, info->setting_stride, {"gpus", "software", "reversed"},
+          kWhere, info->settings, info->n_settings, info->setting_stride, {"gpus", "software", "reversed", "cache"},
           [&](std::string_view key, std::string_view value) {
+            if (key == "cache") {
+              if (value.size() >= sizeof plugin->cache) {
+                fail(BRIM_INVALID_ARGUMENT, "%s: the path in setting 'cache' has %zu characters; at most %zu are taken",
+                     kWhere, value.size(), sizeof plugin->cache - 1);
+              }
+              std::memcpy(plugin->cache, value.data(), value.size());
+              plugin->cache[value.size()] = 0;
+              return;
+            }
             bool& setting = key == "gpus" ? plugin->gpus : key == "software" ? plugin->software : plugin->reversed;
             setting = truth(kWhere, key, value);
           });

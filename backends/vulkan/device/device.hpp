@@ -28,6 +28,7 @@ struct brim_plugin {
   bool gpus = false;      // offer what is no software device
   bool software = false;  // offer software devices
   bool reversed = false;  // record what may run in any order in reverse (program/program.cpp)
+  char cache[384] = {};   // folder for compiled pipelines (kernels/pipeline_file.hpp); empty: none
   bool searched = false;
   std::mutex mutex;
   brim_vulkan::Functions functions;

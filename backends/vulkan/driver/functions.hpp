@@ -13,23 +13,24 @@ namespace brim_vulkan {
 using namespace brim_gpu;
 
 #define BRIM_VULKAN_GLOBAL(X) X(CreateInstance) X(EnumerateInstanceVersion)
-#define BRIM_VULKAN_INSTANCE(X)                                                                       \
-  X(DestroyInstance)                                                                                  \
-  X(EnumeratePhysicalDevices)                                                                         \
-  X(GetPhysicalDeviceProperties2) X(GetPhysicalDeviceFeatures2) X(GetPhysicalDeviceMemoryProperties2) \
-      X(GetPhysicalDeviceQueueFamilyProperties) X(EnumerateDeviceExtensionProperties) X(CreateDevice) \
-          X(GetDeviceProcAddr)
+#define BRIM_VULKAN_INSTANCE(X)                                                                                 \
+  X(DestroyInstance)                                                                                            \
+  X(EnumeratePhysicalDevices)                                                                                   \
+  X(GetPhysicalDeviceProperties2)                                                                               \
+  X(GetPhysicalDeviceFeatures2) X(GetPhysicalDeviceMemoryProperties2) X(GetPhysicalDeviceQueueFamilyProperties) \
+      X(EnumerateDeviceExtensionProperties) X(CreateDevice) X(GetDeviceProcAddr)
 #define BRIM_VULKAN_DEVICE(X)                                                                                        \
   X(DestroyDevice)                                                                                                   \
   X(GetDeviceQueue)                                                                                                  \
-  X(QueueSubmit) X(DeviceWaitIdle) X(AllocateMemory) X(FreeMemory) X(MapMemory) X(CreateBuffer) X(DestroyBuffer)     \
+  X(QueueSubmit)                                                                                                     \
+  X(DeviceWaitIdle) X(AllocateMemory) X(FreeMemory) X(MapMemory) X(CreateBuffer) X(DestroyBuffer)                    \
       X(GetBufferMemoryRequirements) X(BindBufferMemory) X(GetBufferDeviceAddress) X(CreateSemaphore)                \
           X(DestroySemaphore) X(GetSemaphoreCounterValue) X(WaitSemaphores) X(SignalSemaphore) X(CreateShaderModule) \
               X(DestroyShaderModule) X(CreatePipelineLayout) X(DestroyPipelineLayout) X(CreatePipelineCache)         \
-                  X(DestroyPipelineCache) X(CreateComputePipelines) X(DestroyPipeline) X(CreateCommandPool)          \
-                      X(DestroyCommandPool) X(AllocateCommandBuffers) X(FreeCommandBuffers) X(BeginCommandBuffer)    \
-                          X(EndCommandBuffer) X(CmdBindPipeline) X(CmdPushConstants) X(CmdDispatch)                  \
-                              X(CmdPipelineBarrier) X(CmdCopyBuffer) X(CmdUpdateBuffer)
+                  X(DestroyPipelineCache) X(GetPipelineCacheData) X(CreateComputePipelines) X(DestroyPipeline)       \
+                      X(CreateCommandPool) X(DestroyCommandPool) X(AllocateCommandBuffers) X(FreeCommandBuffers)     \
+                          X(BeginCommandBuffer) X(EndCommandBuffer) X(CmdBindPipeline) X(CmdPushConstants)           \
+                              X(CmdDispatch) X(CmdPipelineBarrier) X(CmdCopyBuffer) X(CmdUpdateBuffer)
 
 struct Functions {
   PFN_vkGetInstanceProcAddr GetInstanceProcAddr = nullptr;

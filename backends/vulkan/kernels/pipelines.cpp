@@ -9,19 +9,41 @@ constexpr uint32_t kPushBytes = 16;  // arguments, run
 
 }  // namespace
 
-void Pipelines::open(Device* device) {
+void Pipelines::open(Device* device, const PipelineFile& file) {
   device_ = device;
+  file_ = file;
   const VkPushConstantRange range{VK_SHADER_STAGE_COMPUTE_BIT, 0, kPushBytes};
   VkPipelineLayoutCreateInfo layout = typed<VkPipelineLayoutCreateInfo>(VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO);
   layout.pushConstantRangeCount = 1;
   layout.pPushConstantRanges = &range;
   check_on(device, device->vk.CreatePipelineLayout(device->handle, &layout, nullptr, &layout_), "a pipeline layout");
+  const Array<std::byte> kept = read_pipelines(device->host(), file);
+  kept_ = kept.size();
   VkPipelineCacheCreateInfo cache = typed<VkPipelineCacheCreateInfo>(VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO);
+  cache.initialDataSize = kept.size();
+  cache.pInitialData = kept.data();
   check_on(device, device->vk.CreatePipelineCache(device->handle, &cache, nullptr, &cache_), "a pipeline cache");
+}
+
+// The driver's cache only grows, so one of the old size has nothing new.
+void Pipelines::keep() {
+  if (cache_ == VK_NULL_HANDLE || file_.path[0] == 0) return;
+  size_t bytes = 0;
+  if (device_->vk.GetPipelineCacheData(device_->handle, cache_, &bytes, nullptr) != VK_SUCCESS || bytes == kept_)
+    return;
+  Array<std::byte> data(device_->host());
+  data.resize(bytes);
+  if (device_->vk.GetPipelineCacheData(device_->handle, cache_, &bytes, data.data()) != VK_SUCCESS) return;
+  data.resize(bytes);
+  write_pipelines(device_->host(), file_, data);
 }
 
 void Pipelines::close() noexcept {
   if (device_ == nullptr) return;
+  try {
+    keep();
+  } catch (const Failure&) {  // no memory for it: it is compiled again next time
+  }
   for (const Made& made : made_) device_->vk.DestroyPipeline(device_->handle, made.pipeline, nullptr);
   if (cache_ != VK_NULL_HANDLE) device_->vk.DestroyPipelineCache(device_->handle, cache_, nullptr);
   if (layout_ != VK_NULL_HANDLE) device_->vk.DestroyPipelineLayout(device_->handle, layout_, nullptr);
