@@ -43,9 +43,9 @@ struct NormArguments {
 struct GatherArguments {
   uint64_t table, index, result;
   uint64_t row_bytes;
-  Size rows;
-  uint first_row, n_rows, table_rows;  // of the piece of the table that lies at `table`, and of all of it
-  uint width, index_stride, reserved0;
+  Size rows, table_rows;
+  uint first_row, n_rows;  // of the piece of the table that lies at `table`
+  uint width, index_stride;
 };
 
 struct ScatterArguments {

@@ -100,14 +100,16 @@ class Trial {
     holds(v.kind != BRIM_VALUE_VIEW || is_one(v.dim[v.rank - 1]) || is_one(v.stride[v.rank - 1]),
           "rows of an input are not contiguous");
   }
-  // A weight of whole rows; of views only those that begin and step at whole blocks.
-  void weight(uint32_t i) {
+  // A weight of whole rows; of views only those that begin and step at whole blocks. A table's number of rows may
+  // change.
+  void weight(uint32_t i, bool table = false) {
     const brim_value_desc* v = in(i);
     if (!holds(v != nullptr && v->kind != BRIM_VALUE_STATE, "the weight is missing")) return;
     holds(is_weight(v->dtype), "no kernel takes weights of this dtype");
     const uint32_t block = brim_dtype_block_elements(v->dtype);
     if (block == 0) return;
-    for (uint32_t j = 0; j < v->rank; ++j) holds(is_constant(v->dim[j]), "the weight's shape is not constant");
+    for (uint32_t j = table ? 1 : 0; j < v->rank; ++j)
+      holds(is_constant(v->dim[j]), "the weight's shape is not constant");
     holds(v->dim[v->rank - 1].k % block == 0, "the weight's rows are no whole blocks");
     rows_contiguous(*v);
     if (v->kind != BRIM_VALUE_VIEW) return;
@@ -212,7 +214,7 @@ Verdict judge(const brim_graph& graph, const brim_node& node) {
       }
       break;
     case BRIM_OP_GATHER_ROWS:
-      t.weight(0);
+      t.weight(0, true);
       t.tensor(1, BRIM_DTYPE_I32, 1, false);
       break;
     case BRIM_OP_SCATTER_ROWS:

@@ -278,12 +278,10 @@ class Lowering {
     arguments.result = result(node);
     arguments.row_bytes = values_.row_bytes(node.in[0]);
     arguments.rows = size_of(index.dim[0]);
-    arguments.table_rows = constant(table.dim[0]);
+    arguments.table_rows = size_of(table.dim[0]);
     arguments.width = constant(table.dim[1]);
     arguments.index_stride = index.stride[0];
-    Touches touches{};
-    touches.add_read(values_.read_range(node.in[1]));
-    touches.add_write(values_.write_range(node.out[0]));
+    Touches touches = touches_of(node);
     for (const Values::Piece& piece : values_.pieces(node.in[0], target_.memory)) {
       arguments.table = piece.address;
       arguments.first_row = static_cast<uint32_t>(piece.first_row);

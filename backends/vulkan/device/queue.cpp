@@ -148,7 +148,8 @@ void record_last_barrier(Device* device, VkCommandBuffer commands) {
       kAnyAccess | VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT);
 }
 
-brim_queue* create_queue(Device* device) {
+brim_queue* create_queue(Device* device, void* native) {
+  if (native != nullptr) fail(BRIM_UNSUPPORTED, "the Vulkan backend does not take over a queue of the host's");
   need_alive(device);
   brim_queue* queue = make<brim_queue>(device->host(), device);
   try {
@@ -300,7 +301,7 @@ void let_finish(Device* device) noexcept {
 
 void run_once(Device* device, const Launch& launch) {
   const VkPipeline pipeline = device->pipelines.get(launch.kernel, launch.constants);
-  brim_queue* queue = create_queue(device);
+  brim_queue* queue = create_queue(device, nullptr);
   const auto work = [&] {
     const VkCommandBuffer commands = begin_commands(queue);
     record_launch(device, commands, launch, pipeline);

@@ -47,7 +47,8 @@ struct brim_queue {
 
 namespace brim_vulkan {
 
-brim_queue* create_queue(Device* device);
+// UNSUPPORTED with a queue of the host program's own.
+brim_queue* create_queue(Device* device, void* native);
 void destroy_queue(brim_queue* queue) noexcept;
 brim_fence* create_fence(Device* device, uint64_t initial);
 void destroy_fence(brim_fence* fence) noexcept;

@@ -14,7 +14,7 @@ void main() {
     const uint row = i / groups, g = i % groups;
     const int from = index.at[row * a.index_stride];
     float v[8];
-    if (from < 0 || uint(from) >= a.table_rows) {
+    if (from < 0 || uint(from) >= size(a.table_rows)) {
       if (a.first_row != 0) continue;  // the first piece's launch sees to what lies outside
       for (uint j = 0; j < 8; ++j) v[j] = 0.0;
     } else {

@@ -501,6 +501,10 @@ void Decoder::move() {
   const Argument &d = argument(), &a = argument();
   if (type == "pred") {
     to(d, 0);
+    if (a.kind == Argument::kImmediate) {
+      out.variant = a.bits != 0 ? ~0u : 0u;
+      return finish([](Warp& w, const Instruction& in, u32 mask) { set_truth(w, in.to[0], mask, in.variant); });
+    }
     predicate(a, 1);
     return finish([](Warp& w, const Instruction& in, u32 mask) {
       const u32 v = w.truth[in.from[0].index];

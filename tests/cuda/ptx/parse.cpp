@@ -193,6 +193,10 @@ class Reader {
   }
 
   void read_variable() {
+    if (statement_.starts_with(".shared")) {  // of inlined functions: every kernel has a copy
+      shared_.push_back(variable(statement_));
+      return;
+    }
     if (!statement_.starts_with(".global") && !statement_.starts_with(".const") &&
         !statement_.starts_with(".visible") && !statement_.starts_with(".weak")) {
       fail(started_, "unknown at the outer level: " + statement_.substr(0, 60));
@@ -217,6 +221,7 @@ class Reader {
     rows_ = &rows;
     scopes_.assign(1, {});
     symbols_ = globals_;
+    for (Variable& v : shared_) symbols_[v.name] = put(kernel_->shared_bytes, v);
     labels_.clear();
     wanted_.clear();
     specials_.clear();
@@ -447,6 +452,7 @@ class Reader {
   bool expect_alignment_ = false;
   std::unique_ptr<Module> module_;
   std::map<std::string, uint64_t> globals_, symbols_;
+  std::vector<Variable> shared_;
   Kernel* kernel_ = nullptr;
   Rows* rows_ = nullptr;
   std::vector<std::map<std::string, Operand>> scopes_;

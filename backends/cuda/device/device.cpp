@@ -1,0 +1,226 @@
+#include "device/device.hpp"
+
+#include "device/buffer.hpp"
+
+namespace brim_cuda {
+namespace {
+
+int attribute(const Driver& cu, CUdevice device, CUdevice_attribute which) {
+  int value = 0;
+  check(cu.DeviceGetAttribute(&value, which, device), "reading a device's attributes");
+  return value;
+}
+
+uint32_t capability_of(const Driver& cu, CUdevice device) {
+  return static_cast<uint32_t>(attribute(cu, device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) * 10 +
+                               attribute(cu, device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
+}
+
+void search(brim_plugin* plugin) {
+  Driver& cu = plugin->driver;
+  if (!open_driver(plugin->driver_path, cu, plugin->why)) return;
+  if (const CUresult result = cu.Init(0); result != CUDA_SUCCESS) {
+    std::snprintf(plugin->why, sizeof plugin->why, "the CUDA driver does not start: %s (%d)", result_name(result),
+                  static_cast<int>(result));
+    return;
+  }
+  check(cu.DriverGetVersion(&plugin->version), "reading the driver's version");
+  if (plugin->version < 12000) {
+    std::snprintf(plugin->why, sizeof plugin->why, "the CUDA driver speaks CUDA %d.%d; 12.0 or newer is needed",
+                  plugin->version / 1000, plugin->version % 1000 / 10);
+    return;
+  }
+  int n = 0;
+  check(cu.DeviceGetCount(&n), "counting devices");
+  const bool offered = plugin->gpus || plugin->driver_path[0] != 0;
+  for (int i = 0; i < n; ++i) {
+    CUdevice device = 0;
+    check(cu.DeviceGet(&device, i), "finding a device");
+    if (const uint32_t capability = capability_of(cu, device); capability < 75) {
+      std::snprintf(plugin->why, sizeof plugin->why, "a device has compute capability %u.%u; 7.5 or newer is needed",
+                    capability / 10, capability % 10);
+    } else if (offered) {
+      plugin->found.push_back({device, nullptr});
+    }
+  }
+  if (!plugin->found.empty() || plugin->why[0] != 0) return;
+  if (n == 0) {
+    std::snprintf(plugin->why, sizeof plugin->why, "the CUDA driver shows no device");
+  } else {
+    std::snprintf(plugin->why, sizeof plugin->why,
+                  "this backend has not been tried on a GPU yet, so the GPUs here (%d) are used only where "
+                  "backend.cuda.gpus = true says so",
+                  n);
+  }
+}
+
+void open(Device* d) {
+  const Driver& cu = d->cu();
+  const auto has = [&](CUdevice_attribute which) { return attribute(cu, d->ordinal, which) != 0; };
+  d->facts.integrated = has(CU_DEVICE_ATTRIBUTE_INTEGRATED);
+  d->facts.pageable = has(CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS);
+  d->facts.host_page_tables = has(CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES);
+  d->facts.concurrent_managed = has(CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS);
+  size_t total = 0;
+  check(cu.DeviceTotalMem(&total, d->ordinal), "reading a device's memory");
+  d->facts.total = total;
+  d->facts.system_total = system_memory().total;
+  d->kind = classify(d->facts);
+  d->capability = capability_of(cu, d->ordinal);
+  d->processors = static_cast<uint32_t>(attribute(cu, d->ordinal, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
+  d->shared_memory = static_cast<uint32_t>(attribute(cu, d->ordinal, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK));
+  CUuuid uuid{};
+  check(cu.DeviceGetUuid(&uuid, d->ordinal), "reading a device's UUID");
+  std::memcpy(d->uuid, uuid.bytes, sizeof d->uuid);
+  const auto pci = [&](CUdevice_attribute which) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(attribute(cu, d->ordinal, which)));
+  };
+  d->pci = pci(CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID) << 32 | pci(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID) << 16 |
+           pci(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID) << 8;
+  check(cu.DeviceGetName(d->name, sizeof d->name - 1, d->ordinal), "reading a device's name");
+  std::snprintf(d->driver, sizeof d->driver, "CUDA %d.%d", d->plugin->version / 1000, d->plugin->version % 1000 / 10);
+  std::snprintf(d->architecture, sizeof d->architecture, "sm_%u, %u processors, %s", d->capability, d->processors,
+                class_name(d->kind));
+  check(cu.DevicePrimaryCtxRetain(&d->context, d->ordinal), "opening the device");
+  d->modules.open(d);
+}
+
+}  // namespace
+
+brim_plugin* create_plugin(const brim_host_api* api, brim_host* host, const brim_create_info* info) {
+  const Memory memory{api, host};
+  brim_plugin* plugin = make<brim_plugin>(memory, memory);
+  try {
+    if (info != nullptr) {
+      constexpr const char* kWhere = "the CUDA backend";
+      each_setting(kWhere, info->settings, info->n_settings, info->setting_stride, {"driver", "gpus"},
+                   [&](std::string_view key, std::string_view value) {
+                     if (key == "gpus") {
+                       plugin->gpus = truth(kWhere, key, value);
+                     } else if (value.size() < sizeof plugin->driver_path) {
+                       std::memcpy(plugin->driver_path, value.data(), value.size());
+                     } else {
+                       fail(BRIM_INVALID_ARGUMENT, "%s: setting 'driver' is longer than %zu bytes", kWhere,
+                            sizeof plugin->driver_path - 1);
+                     }
+                   });
+    }
+    return plugin;
+  } catch (...) {
+    unmake(memory, plugin);
+    throw;
+  }
+}
+
+uint32_t count_devices(brim_plugin* plugin, brim_str* why) {
+  const std::lock_guard lock(plugin->mutex);
+  if (!plugin->searched) {
+    plugin->found.clear();
+    search(plugin);
+  }
+  plugin->searched = true;
+  if (why != nullptr) *why = {plugin->why, std::strlen(plugin->why)};
+  return static_cast<uint32_t>(plugin->found.size());
+}
+
+brim_device* open_device(brim_plugin* plugin, uint32_t index) {
+  const uint32_t n = count_devices(plugin, nullptr);
+  if (index >= n) fail(BRIM_NOT_FOUND, "the CUDA backend has %u devices; device %u was asked for", n, index);
+  const std::lock_guard lock(plugin->mutex);
+  brim_device* handle = make<brim_device>(plugin->memory, brim_device{plugin->found[index].device});
+  if (handle->shared == nullptr) {
+    try {
+      handle->shared = make<Device>(plugin->memory, plugin);
+      handle->shared->ordinal = plugin->found[index].ordinal;
+      handle->shared->index = index;
+      open(handle->shared);
+    } catch (...) {
+      unmake(plugin->memory, handle->shared);
+      unmake(plugin->memory, handle);
+      throw;
+    }
+    plugin->found[index].device = handle->shared;
+  }
+  ++handle->shared->handles;
+  return handle;
+}
+
+void close_device(brim_device* handle) noexcept {
+  if (handle == nullptr) return;
+  Device* device = handle->shared;
+  brim_plugin* plugin = device->plugin;
+  const std::lock_guard lock(plugin->mutex);
+  unmake(plugin->memory, handle);
+  if (--device->handles != 0) return;
+  plugin->found[device->index].device = nullptr;
+  unmake(plugin->memory, device);
+}
+
+void fill_device_info(Device* device, brim_device_info* out) {
+  brim_device_info info{};
+  info.type = device->facts.integrated ? BRIM_DEVICE_INTEGRATED : BRIM_DEVICE_DISCRETE;
+  info.flags = BRIM_DEVICE_LIVE | BRIM_DEVICE_ANY_KV;
+  info.n_heaps = 2;
+  info.uuid[0] = device->uuid[0];
+  info.uuid[1] = device->uuid[1];
+  info.pci = device->pci;
+  info.subgroup = 32;
+  info.max_binding = UINT64_MAX;  // kernels take addresses, not bindings
+  info.shared_memory = device->shared_memory;
+  info.name = {device->name, std::strlen(device->name)};
+  info.driver = {device->driver, std::strlen(device->driver)};
+  info.architecture = {device->architecture, std::strlen(device->architecture)};
+  answer(out, info);
+}
+
+void fill_heap_info(Device* device, uint32_t heap, brim_heap_info* out) {
+  check_heap(device, heap);
+  brim_heap_info info{};
+  info.flags =
+      heap == 0 ? BRIM_HEAP_DEVICE_LOCAL : BRIM_HEAP_HOST_VISIBLE | BRIM_HEAP_HOST_COHERENT | BRIM_HEAP_HOST_CACHED;
+  if (heap != 0 || one_pool(device->kind)) {
+    info.pool_id[0] = BRIM_POOL_SYSTEM;
+  } else {
+    info.pool_id[0] = device->uuid[0];
+    info.pool_id[1] = device->uuid[1];
+  }
+  info.size = heap == 0 || device->facts.system_total == 0 ? device->facts.total : device->facts.system_total;
+  info.alignment = kAlignment;
+  info.max_alloc = info.size;
+  answer(out, info);
+}
+
+uint64_t heap_budget(Device* device, uint32_t heap) {
+  check_heap(device, heap);
+  need_alive(device);
+  const Current current(device);
+  size_t free = 0, total = 0;
+  check_on(device, device->cu().MemGetInfo(&free, &total), "reading free memory");
+  return available(device->kind, heap, total, free, system_memory().available);
+}
+
+void need_alive(const Device* device) {
+  if (device->lost.load(std::memory_order_relaxed)) {
+    fail(BRIM_DEVICE_LOST, "%s was lost before; close it and open it again", device->name);
+  }
+}
+
+void check_on(Device* device, CUresult result, const char* doing) {
+  if (is_loss(result)) {
+    device->lost.store(true, std::memory_order_relaxed);
+    device->moved.notify_all();
+  }
+  check(result, doing);
+}
+
+Device::~Device() {
+  if (context == nullptr) return;
+  CUcontext popped = nullptr;
+  if (cu().CtxPushCurrent(context) == CUDA_SUCCESS) {
+    modules.close();
+    cu().CtxPopCurrent(&popped);
+  }
+  cu().DevicePrimaryCtxRelease(ordinal);
+}
+
+}  // namespace brim_cuda

@@ -1,0 +1,48 @@
+// The compiled kernels: one image a file of kernels/ and architecture, machine code for some and PTX for all, embedded
+// in the library; and the modules of a device, loaded when a kernel of theirs is first asked for.
+#pragma once
+
+#include <mutex>
+
+#include "driver/functions.hpp"
+
+namespace brim_cuda {
+
+struct Device;
+
+inline constexpr uint32_t kThreads[kKernels] = {64, 64,  64, 64, 64, 64, 64, 64, 64,
+                                                32, 256, 64, 64, 64, 64, 64, 64, 64};  // of a block, by Kernel
+
+// Files of kernels/.
+enum class Part : uint32_t { kAttention, kCopy, kElementwise, kItems, kMatmul, kMatvec, kRows };
+inline constexpr uint32_t kParts = 7;
+
+struct Image {
+  Part part;
+  uint32_t architecture;  // 75: compute capability 7.5
+  bool ptx;
+  const char* data;  // PTX ends with a zero
+  uint64_t bytes;
+};
+// All that were embedded.
+const Image* images(uint32_t* n);
+
+class Modules {
+ public:
+  void open(Device* device) { device_ = device; }
+  void close() noexcept;  // the device's context is current
+
+  // The kernel of a launch; the context is current.
+  CUfunction get(const Launch& launch);
+  // The kernel that writes the Run block at the head of every run.
+  CUfunction begin_run() { return get(Part::kItems, "begin_run"); }
+
+ private:
+  CUfunction get(Part part, const char* name);
+
+  Device* device_ = nullptr;
+  std::mutex mutex_;
+  CUmodule loaded_[kParts] = {};
+};
+
+}  // namespace brim_cuda

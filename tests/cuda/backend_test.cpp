@@ -1,0 +1,148 @@
+// Devices, memory, queues and fences of the CUDA plugin on the test driver.
+#include <thread>
+
+#include "host.hpp"
+
+using namespace cuda_test;
+
+TEST_CASE("each class of machine shows its memory as it is") {
+  struct {
+    const char* options;
+    bool one_pool;
+    uint32_t type;
+  } machines[] = {{"class=gb10", true, BRIM_DEVICE_INTEGRATED},        {"class=jetson", true, BRIM_DEVICE_INTEGRATED},
+                  {"class=gh200", false, BRIM_DEVICE_DISCRETE},        {"class=discrete", false, BRIM_DEVICE_DISCRETE},
+                  {"class=discrete-hmm", false, BRIM_DEVICE_DISCRETE}, {"class=windows", false, BRIM_DEVICE_DISCRETE}};
+  for (const auto& machine : machines) {
+    INFO(machine.options);
+    {
+      Bench bench(machine.options);
+      brim_device_info info{};
+      info.struct_size = sizeof info;
+      bench.check(bench.api().device_info(bench.device, &info, &bench.error));
+      CHECK(info.type == machine.type);
+      CHECK(info.pci == (15ull << 32 | 1ull << 16));
+      REQUIRE(info.n_heaps == 2);
+      const brim_heap_info own = bench.heap(0), host = bench.heap(1);
+      CHECK(own.flags == BRIM_HEAP_DEVICE_LOCAL);
+      CHECK((host.flags & BRIM_HEAP_HOST_VISIBLE) != 0);
+      CHECK(host.pool_id[0] == BRIM_POOL_SYSTEM);
+      CHECK((own.pool_id[0] == BRIM_POOL_SYSTEM) == machine.one_pool);
+      if (!machine.one_pool) CHECK(own.pool_id[0] == info.uuid[0]);
+      // What is read for every token lies in device allocations, in every class.
+      bench.api().buffer_free(bench.buffer(0, 1000));
+      CHECK(driver().calls("cuMemAlloc_v2") == 1);
+      CHECK(driver().calls("cuMemHostAlloc") == 0);
+      uint64_t available = 0;
+      bench.check(bench.api().heap_budget(bench.device, 0, &available, &bench.error));
+      CHECK(available > 0);
+      CHECK(available <= own.size);
+    }
+    CHECK(driver().live() == 0);
+  }
+}
+
+TEST_CASE("real devices are offered when they are asked for") {
+  driver().configure("");
+  brim::loader::Config config;
+  config.directories = {BRIM_PLUGIN_FOLDER};
+  config.team = brim::shared_team(1);
+  config.settings["brim.cuda"] = {{"driver", "/no/such/libcuda.so.1"}};
+  const brim::loader::Loader loader(config);
+  for (const auto& backend : loader.backends()) {
+    if (backend->plugin->id() != "brim.cuda") continue;
+    uint32_t n = 7;
+    brim_str why{};
+    REQUIRE(backend->api.device_count(backend->plugin->instance(), &n, &why, nullptr) == BRIM_OK);
+    CHECK(n == 0);
+    CHECK(std::string(why.ptr, why.len) == "no CUDA driver (/no/such/libcuda.so.1 not found)");
+  }
+}
+
+TEST_CASE("what cannot be allocated is refused with numbers") {
+  Bench bench("total=1048576");
+  brim_buffer* b = nullptr;
+  brim_buffer* held = bench.buffer(0, 1000000);
+  CHECK(bench.api().buffer_alloc(bench.device, 0, 100000, &b, &bench.error) == BRIM_OUT_OF_MEMORY);
+  CHECK(bench.error.detail[0] == 0);
+  CHECK(bench.error.detail[1] == 100000);
+  CHECK(bench.error.detail[2] == 48576);
+  CHECK(bench.error.native_code == 2);
+  CHECK(b == nullptr);
+  bench.api().buffer_free(held);
+  bench.api().buffer_free(bench.buffer(0, 1000000));
+}
+
+TEST_CASE("copies of one queue run in order and reach the host behind a fence") {
+  Bench bench;
+  const auto& api = bench.api();
+  constexpr uint64_t kBytes = 1 << 16;
+  brim_buffer *a = bench.buffer(1, kBytes), *b = bench.buffer(0, kBytes), *c = bench.buffer(1, kBytes);
+  brim_queue* queue = bench.queue();
+  brim_fence* fence = bench.fence();
+  for (uint64_t i = 0; i < kBytes; ++i) bench.map(a)[i] = static_cast<std::byte>(i * 7 + i / 256);
+  for (int i = 0; i < 50; ++i) {
+    bench.check(api.copy(queue, b, 0, a, 0, kBytes, &bench.error));
+    bench.check(api.copy(queue, c, 1, b, 0, kBytes - 1, &bench.error));
+  }
+  bench.check(api.queue_signal(queue, fence, 5, &bench.error));
+  bench.wait(fence, 5);
+  CHECK(std::memcmp(bench.map(c) + 1, bench.map(a), kBytes - 1) == 0);
+  CHECK(api.copy(queue, b, 1, a, 0, kBytes, &bench.error) == BRIM_INVALID_ARGUMENT);
+  CHECK(api.copy(queue, b, 0, b, 1, 100, &bench.error) == BRIM_INVALID_ARGUMENT);
+  void* p = nullptr;
+  CHECK(api.buffer_map(b, &p, &bench.error) == BRIM_FAILED_PRECONDITION);
+  api.queue_destroy(queue);
+  api.fence_destroy(fence);
+  for (brim_buffer* buffer : {a, b, c}) api.buffer_free(buffer);
+}
+
+TEST_CASE("a queue that waits for what comes later does not hold up the others") {
+  Bench bench;
+  const auto& api = bench.api();
+  brim_queue *first = bench.queue(), *second = bench.queue();
+  brim_fence *gate = bench.fence(), *done = bench.fence(), *other = bench.fence();
+  brim_buffer *a = bench.buffer(1, 4), *b = bench.buffer(1, 4), *c = bench.buffer(1, 4);
+  std::memset(bench.map(a), 1, 4);
+  std::memset(bench.map(b), 2, 4);
+  std::memset(bench.map(c), 0, 4);
+  // The first queue copies b, but only after the second has written it.
+  bench.check(api.queue_wait(first, gate, 1, &bench.error));
+  bench.check(api.copy(first, c, 0, b, 0, 4, &bench.error));
+  bench.check(api.queue_signal(first, done, 1, &bench.error));
+  CHECK(api.fence_wait(done, 1, 20'000'000, &bench.error) == BRIM_DEADLINE);
+  bench.check(api.copy(second, b, 0, a, 0, 4, &bench.error));
+  bench.check(api.queue_signal(second, other, 3, &bench.error));
+  bench.wait(other, 3);
+  bench.check(api.queue_signal(second, gate, 1, &bench.error));
+  bench.wait(done, 1);
+  CHECK(bench.map(c)[0] == std::byte{1});
+
+  // The same with the host as the one who opens the gate, from another thread.
+  bench.check(api.queue_wait(first, gate, 2, &bench.error));
+  bench.check(api.queue_signal(first, done, 2, &bench.error));
+  std::thread host([&] { CHECK(api.fence_signal(gate, 2, nullptr) == BRIM_OK); });
+  bench.check(api.fence_wait(done, 2, UINT64_MAX, &bench.error));
+  host.join();
+  CHECK(api.fence_signal(gate, 1, &bench.error) == BRIM_OK);  // a timeline does not go back
+  bench.wait(gate, 2);
+  api.queue_destroy(first);
+  api.queue_destroy(second);
+  for (brim_fence* f : {gate, done, other}) api.fence_destroy(f);
+  for (brim_buffer* x : {a, b, c}) api.buffer_free(x);
+}
+
+TEST_CASE("a fence in steady use makes no events") {
+  Bench bench;
+  const auto& api = bench.api();
+  brim_queue* queue = bench.queue();
+  brim_fence* fence = bench.fence();
+  const uint64_t before = driver().calls("cuEventCreate");
+  for (uint64_t i = 1; i <= 100; ++i) {
+    bench.check(api.queue_signal(queue, fence, i, &bench.error));
+    bench.wait(fence, i);
+  }
+  CHECK(driver().calls("cuEventCreate") == before);
+  api.queue_destroy(queue);
+  api.fence_destroy(fence);
+}

@@ -1,0 +1,23 @@
+// What tests say to the test driver and ask of it, beside the CUDA functions. Exported by the test libcuda.so.1.
+//
+// Options, "key=value" with commas between them, from brim_test_cuda_configure() or, where that was not called, from
+// the environment's BRIM_TEST_CUDA:
+//   class     gb10, gh200, jetson, discrete (the default), discrete-hmm, windows
+//   total     bytes of device memory, instead of the class's
+//   fail      the n-th call from now on fails, 1 is the first; 0: none
+//   error     with which CUresult; 2, out of memory, if not said
+//   reversed  1: what may run in any order runs in reverse
+#pragma once
+
+#include <cstdint>
+
+extern "C" {
+// Back to a driver that nobody has used, with these options. Nothing may be left of an earlier use.
+void brim_test_cuda_configure(const char* options);
+// How often a function was called since then, by its exported name; of all functions together for null.
+uint64_t brim_test_cuda_calls(const char* function);
+// Streams, events, allocations, modules, graphs and retained contexts that nobody has given back.
+uint64_t brim_test_cuda_live();
+// The instructions that warps have run.
+uint64_t brim_test_cuda_instructions();
+}

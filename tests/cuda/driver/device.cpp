@@ -1,0 +1,260 @@
+#include "driver/device.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
+namespace test_cuda {
+namespace {
+
+constexpr uint64_t kMiB = 1ull << 20;
+// The bits of topology.md's table; totals of machines as they report them.
+constexpr Profile kProfiles[] = {{"discrete", false, false, false, true, 8, 9, 32607 * kMiB},
+                                 {"discrete-hmm", false, true, false, true, 8, 9, 32607 * kMiB},
+                                 {"gb10", true, true, true, true, 12, 1, 122570 * kMiB},
+                                 {"gh200", false, true, true, true, 9, 0, 97871 * kMiB},
+                                 {"jetson", true, false, false, false, 8, 7, 62841 * kMiB},
+                                 {"windows", false, false, false, false, 8, 9, 32607 * kMiB}};
+
+}  // namespace
+
+Device& Device::get() {
+  static Device* device = new Device;  // its thread may outlive everything static
+  return *device;
+}
+
+Device::Device() : profile(&kProfiles[0]), total(kProfiles[0].total) {
+  std::thread([this] { work(); }).detach();
+}
+
+void Device::configure(const std::string& options) {
+  const std::lock_guard lock(mutex);
+  configured_ = true;
+  profile = &kProfiles[0];
+  fail_at_ = all_calls = instructions = 0;
+  fail_with_ = CUDA_ERROR_OUT_OF_MEMORY;
+  reversed_ = false;
+  lost = CUDA_SUCCESS;
+  calls.clear();
+  uint64_t other_total = 0;
+  for (size_t at = 0; at < options.size();) {
+    const size_t end = std::min(options.find(',', at), options.size());
+    const std::string option = options.substr(at, end - at), key = option.substr(0, option.find('='));
+    const std::string value = option.size() > key.size() ? option.substr(key.size() + 1) : "";
+    at = end + 1;
+    if (key == "class") {
+      const auto found = std::ranges::find_if(kProfiles, [&](const Profile& p) { return value == p.name; });
+      if (found == std::end(kProfiles)) {
+        std::fprintf(stderr, "test driver: no class '%s'\n", value.c_str());
+        std::abort();
+      }
+      profile = found;
+    } else if (key == "total") {
+      other_total = std::stoull(value);
+    } else if (key == "fail") {
+      fail_at_ = std::stoull(value);
+    } else if (key == "error") {
+      fail_with_ = static_cast<CUresult>(std::stoul(value));
+    } else if (key == "reversed") {
+      reversed_ = value == "1";
+    } else {
+      std::fprintf(stderr, "test driver: no option '%s'\n", key.c_str());
+      std::abort();
+    }
+  }
+  total = other_total != 0 ? other_total : profile->total;
+}
+
+CUresult Device::sticky() {
+  const std::lock_guard lock(mutex);
+  return lost;
+}
+
+namespace {
+bool is_sticky(CUresult result) {
+  return result == CUDA_ERROR_LAUNCH_FAILED || result == CUDA_ERROR_ILLEGAL_ADDRESS || result == CUDA_ERROR_UNKNOWN;
+}
+}  // namespace
+
+CUresult Device::enter(const char* function, bool needs_context) {
+  {
+    const std::lock_guard lock(mutex);
+    if (configured_) {
+      ++calls[function];
+      if (++all_calls != fail_at_) return needs_context ? lost : CUDA_SUCCESS;
+      if (needs_context && is_sticky(fail_with_)) lost = fail_with_;
+      return fail_with_;
+    }
+  }
+  const char* options = std::getenv("BRIM_TEST_CUDA");
+  configure(options == nullptr ? "" : options);
+  return enter(function, needs_context);
+}
+
+// ---- memory ----
+
+CUresult Device::allocate(uint64_t bytes, bool pinned, uint64_t* address) {
+  const std::lock_guard lock(mutex);
+  if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
+  if (!pinned && bytes > total - used) return CUDA_ERROR_OUT_OF_MEMORY;
+  Block block{{}, pinned};
+  try {
+    block.bytes.assign(bytes, std::byte{0xff});  // NaN, and no address or index
+  } catch (const std::bad_alloc&) {
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  }
+  std::byte* host = block.bytes.data();
+  if (pinned) {
+    *address = reinterpret_cast<uint64_t>(host);
+  } else {
+    *address = next_address_;
+    next_address_ += (bytes / 512 + 2) * 512;
+    used += bytes;
+  }
+  auto memory = std::make_shared<ptx::Memory>(*memory_);
+  memory->add({*address, *address + bytes, host, false});
+  memory_ = std::move(memory);
+  sizes_.emplace(*address, std::move(block));
+  return CUDA_SUCCESS;
+}
+
+CUresult Device::release(uint64_t address, bool pinned) {
+  finish(static_cast<Stream*>(nullptr));  // as drivers do
+  const std::lock_guard lock(mutex);
+  const auto found = sizes_.find(address);
+  if (found == sizes_.end() || found->second.pinned != pinned) return CUDA_ERROR_INVALID_VALUE;
+  if (!pinned) used -= found->second.bytes.size();
+  auto memory = std::make_shared<ptx::Memory>(*memory_);
+  memory->remove(address);
+  memory_ = std::move(memory);
+  sizes_.erase(found);
+  return CUDA_SUCCESS;
+}
+
+// ---- streams ----
+
+void Device::work() {
+  std::unique_lock lock(mutex);
+  for (;;) {
+    // The next stream in turn whose first work waits for nothing.
+    Stream* next = nullptr;
+    for (size_t i = 0; i < streams.size() && next == nullptr; ++i) {
+      const size_t turn = reversed_ ? streams.size() - 1 - i : (turn_ + i) % streams.size();
+      Stream* stream = *std::next(streams.begin(), static_cast<ptrdiff_t>(turn));
+      if (stream->work.empty()) continue;
+      const Work& first = stream->work.front();
+      if (first.kind == Work::kWait && first.event->done < first.number && lost == CUDA_SUCCESS) continue;
+      next = stream;
+    }
+    if (next == nullptr) {
+      changed.wait(lock);
+      continue;
+    }
+    ++turn_;
+    Work& work = next->work.front();
+    if (work.kind == Work::kRun && lost == CUDA_SUCCESS) {
+      busy_ = true;
+      lock.unlock();
+      work.run();
+      lock.lock();
+      busy_ = false;
+    } else if (work.kind == Work::kRecord) {
+      work.event->done = std::max(work.event->done, work.number);
+    }
+    next->work.pop_front();
+    changed.notify_all();
+  }
+}
+
+void Device::submit(Stream* stream, Work work) {
+  const std::lock_guard lock(mutex);
+  stream->work.push_back(std::move(work));
+  changed.notify_all();
+}
+
+void Device::finish(Stream* stream) {
+  std::unique_lock lock(mutex);
+  changed.wait(lock, [&] {
+    if (stream != nullptr) return stream->work.empty();
+    return std::ranges::all_of(streams, [](const Stream* s) { return s->work.empty(); });
+  });
+}
+void Device::finish(const Event* event) {
+  std::unique_lock lock(mutex);
+  const uint64_t number = event->recorded;
+  changed.wait(lock, [&] { return event->done >= number; });
+}
+
+CUresult Device::copy(uint64_t to, uint64_t from, uint64_t bytes, Stream* stream) {
+  std::byte *target = nullptr, *source = nullptr;
+  {
+    const std::lock_guard lock(mutex);
+    target = memory_->at(to, bytes, true);
+    source = memory_->at(from, bytes);
+  }
+  if (target == nullptr || source == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  submit(stream, {Work::kRun, [=] { std::memmove(target, source, bytes); }});
+  return CUDA_SUCCESS;
+}
+
+// ---- kernels ----
+
+CUresult Device::load(const char* image, LoadedModule** out) {
+  if (std::memcmp(image, "\177ELF", 4) == 0) return CUDA_ERROR_NO_BINARY_FOR_GPU;
+  const std::string text(image);
+  const std::lock_guard lock(mutex);
+  std::shared_ptr<ptx::Module>& module = parsed_[text];
+  if (!module) {
+    try {
+      module = ptx::parse(text, [this](const ptx::Variable& v) {
+        statics_.emplace_back(v.init.size());
+        std::memcpy(statics_.back().data(), v.init.data(), v.init.size());
+        const uint64_t at = next_address_;
+        next_address_ += (v.bytes / 512 + 2) * 512;
+        auto memory = std::make_shared<ptx::Memory>(*memory_);
+        memory->add({at, at + v.bytes, statics_.back().data(), false});
+        memory_ = std::move(memory);
+        return at;
+      });
+    } catch (const ptx::Fault& fault) {
+      std::fprintf(stderr, "test driver: %s\n", fault.what());
+      return CUDA_ERROR_INVALID_PTX;
+    }
+  }
+  *out = new LoadedModule{module};
+  modules.insert(*out);
+  return CUDA_SUCCESS;
+}
+
+void Device::run(const Node& node) {
+  std::shared_ptr<const ptx::Memory> memory;
+  ptx::Options options;
+  {
+    const std::lock_guard lock(mutex);
+    if (lost != CUDA_SUCCESS) return;
+    memory = memory_;
+    options.reversed = reversed_;
+  }
+  ptx::Counts counts;
+  try {
+    ptx::launch(*node.kernel, node.grid, node.block, node.params, *memory, options, &counts);
+  } catch (const ptx::Fault& fault) {
+    std::fprintf(stderr, "test driver: %s\n", fault.what());
+    const std::lock_guard lock(mutex);
+    lost = CUDA_ERROR_LAUNCH_FAILED;
+  }
+  const std::lock_guard lock(mutex);
+  instructions += counts.warp_instructions;
+}
+
+void Device::launch(const Ready& graph, Stream* stream) {
+  // The arguments of this launch: later changes are for later ones.
+  submit(stream, {Work::kRun, [this, nodes = graph.nodes]() mutable {
+                    if (reversed_) std::ranges::reverse(nodes);
+                    std::ranges::stable_sort(nodes, {}, &Node::level);
+                    for (const Node& node : nodes) run(node);
+                  }});
+}
+
+}  // namespace test_cuda

@@ -1,0 +1,121 @@
+// The device behind the test driver: classes of machines, memory, streams whose work is done later by a thread of the
+// driver's, modules of PTX, graphs.
+//
+// Device allocations lie at addresses that the host cannot touch: a host that follows one dies at once. Streams run as
+// far as their waits allow, in turns, so that work of two streams without an event between them has no order that a
+// caller could rely on. A Fault of a kernel is printed and sticks to the context, as on a real device.
+#pragma once
+
+#include <cuda.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "ptx/machine.hpp"
+
+namespace test_cuda {
+
+struct Profile {
+  const char* name;
+  bool integrated, pageable, host_page_tables, concurrent_managed;
+  int major, minor;
+  uint64_t total;
+};
+
+struct Event {
+  uint64_t recorded = 0, done = 0;  // numbers of its recordings
+};
+
+struct Work {
+  enum Kind { kRun, kRecord, kWait } kind;
+  std::function<void()> run;
+  Event* event = nullptr;
+  uint64_t number = 0;
+};
+
+struct Stream {
+  std::deque<Work> work;
+};
+
+struct LoadedModule {
+  std::shared_ptr<ptx::Module> code;
+};
+
+struct Node {
+  const ptx::Kernel* kernel = nullptr;
+  ptx::Shape grid, block;
+  std::vector<std::byte> params;
+  uint32_t level = 0;  // the longest way from a node that waits for nothing
+};
+struct Graph {
+  std::vector<std::unique_ptr<Node>> nodes;
+};
+struct Ready {
+  std::map<const Node*, size_t> place;
+  std::vector<Node> nodes;  // in the order in which they run
+};
+
+class Device {
+ public:
+  static Device& get();
+
+  void configure(const std::string& options);
+
+  // Before every function. Not CUDA_SUCCESS: what it has to answer.
+  CUresult enter(const char* function, bool needs_context);
+
+  CUresult allocate(uint64_t bytes, bool pinned, uint64_t* address);
+  CUresult release(uint64_t address, bool pinned);
+  void submit(Stream* stream, Work work);
+  void finish(Stream* stream);  // null: all
+  void finish(const Event* event);
+  CUresult copy(uint64_t to, uint64_t from, uint64_t bytes, Stream* stream);
+  CUresult load(const char* image, LoadedModule** out);
+  void launch(const Ready& ready, Stream* stream);
+  CUresult sticky();
+
+  std::mutex mutex;  // of all below
+  std::condition_variable changed;
+  const Profile* profile;
+  uint64_t total = 0, used = 0;
+  uint32_t retained = 0;
+  CUresult lost = CUDA_SUCCESS;
+  std::set<Stream*> streams;
+  std::set<Event*> events;
+  std::set<LoadedModule*> modules;
+  std::set<Graph*> graphs;
+  std::set<Ready*> ready;
+  std::map<std::string, uint64_t> calls;
+  uint64_t all_calls = 0, instructions = 0;
+  uint64_t live_allocations() const { return sizes_.size(); }
+
+ private:
+  Device();
+  void work();
+  void run(const Node& node);
+
+  struct Block {
+    std::vector<std::byte> bytes;
+    bool pinned;
+  };
+  std::shared_ptr<const ptx::Memory> memory_ = std::make_shared<ptx::Memory>();
+  std::map<uint64_t, Block> sizes_;              // what users allocated
+  std::vector<std::vector<std::byte>> statics_;  // variables of modules, kept
+  std::map<std::string, std::shared_ptr<ptx::Module>> parsed_;
+  uint64_t next_address_ = 1ull << 42;
+  uint64_t fail_at_ = 0;
+  CUresult fail_with_ = CUDA_ERROR_OUT_OF_MEMORY;
+  bool configured_ = false, reversed_ = false;
+  bool busy_ = false;
+  size_t turn_ = 0;
+};
+
+}  // namespace test_cuda

@@ -1,0 +1,71 @@
+// A whole model on the CUDA device, through the C ABI: the model that the repository ships, against the CPU backend,
+// and what a step costs in calls of the driver.
+#include "runs.hpp"
+
+using namespace cuda_test;
+
+namespace {
+
+double relative(const std::vector<float>& got, const std::vector<float>& wanted) {
+  REQUIRE(got.size() == wanted.size());
+  double off = 0, all = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    off += (double(got[i]) - wanted[i]) * (double(got[i]) - wanted[i]);
+    all += double(wanted[i]) * wanted[i];
+  }
+  return std::sqrt(off / all);
+}
+
+std::vector<float> logits(Where where, const Settings& settings, const char* driver_options = "") {
+  driver().configure(driver_options);
+  std::vector<float> all;
+  {
+    Loaded loaded(where, settings);
+    all = loaded.prefill(13);
+    for (int i = 0; i < 3; ++i) {
+      const auto row = loaded.decode();
+      all.insert(all.end(), row.begin(), row.end());
+    }
+  }
+  CHECK(driver().live() == 0);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("strict logits are the CPU backend's, whole and split over the two") {
+  const auto cpu = logits(Where::kCpu, {});
+  const auto cuda = logits(Where::kCuda, {});
+  CHECK(relative(cuda, cpu) < 1e-5);
+  CHECK(relative(logits(Where::kSplit, {}), cpu) < 1e-5);
+  // Work that nothing orders gives the same bits in the reverse order: blocks, warps, kernels of one level, streams.
+  CHECK(logits(Where::kCuda, {}, "reversed=1") == cuda);
+  // And on every class of memory.
+  CHECK(logits(Where::kCuda, {}, "class=gb10") == cuda);
+  CHECK(logits(Where::kCuda, {{"plan.kv_dtype", "f16"}}) != cuda);
+  CHECK(relative(logits(Where::kCuda, {{"plan.kv_dtype", "f16"}}), cuda) < 2e-3);
+}
+
+TEST_CASE("a decode step is one graph launch, no allocation, and no synchronisation but the last") {
+  driver().configure("");
+  Loaded loaded(Where::kCuda, {});
+  loaded.prefill(5);
+  loaded.decode();  // makes the program of its bucket
+  const std::vector<const char*> allocating = {"cuMemAlloc_v2",   "cuMemHostAlloc", "cuEventCreate",
+                                               "cuStreamCreate",  "cuGraphCreate",  "cuGraphInstantiateWithFlags",
+                                               "cuModuleLoadData"};
+  const std::vector<const char*> waiting = {"cuStreamSynchronize", "cuCtxSynchronize", "cuEventSynchronize"};
+  const auto count = [](const std::vector<const char*>& functions) {
+    uint64_t n = 0;
+    for (const char* f : functions) n += driver().calls(f);
+    return n;
+  };
+  const uint64_t launches = driver().calls("cuGraphLaunch"), allocations = count(allocating), waits = count(waiting);
+  const uint64_t copies = driver().calls("cuMemcpyAsync");
+  constexpr uint64_t kSteps = 4;
+  for (uint64_t i = 0; i < kSteps; ++i) loaded.decode();
+  CHECK(driver().calls("cuGraphLaunch") - launches == kSteps);
+  CHECK(count(allocating) == allocations);
+  CHECK(count(waiting) - waits <= kSteps);
+  CHECK(driver().calls("cuMemcpyAsync") == copies);
+}
