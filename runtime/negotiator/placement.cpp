@@ -31,7 +31,7 @@ class Placer {
  public:
   explicit Placer(Plan& plan) : plan_(plan), topology_(plan.model->machine->topology) {
     for (uint32_t i = 0; i < topology_.devices.size(); ++i) {
-      if (topology_.devices[i].live) order_.push_back(i);
+      if (topology_.takes_part(topology_.devices[i])) order_.push_back(i);
     }
     std::stable_sort(order_.begin(), order_.end(), [&](uint32_t a, uint32_t b) {
       return preference(topology_.devices[a].info.type) < preference(topology_.devices[b].info.type);
@@ -125,7 +125,7 @@ class Placer {
     if (because.empty()) because = "no device runs every op of the model; the others help out where it cannot";
     layer_device_.assign(n_layers, best);
     for (const Placement& p : plan_.request.placements) {
-      if (p.device >= topology_.devices.size() || !topology_.devices[p.device].live) {
+      if (p.device >= topology_.devices.size() || !topology_.takes_part(topology_.devices[p.device])) {
         fail(BRIM_INVALID_ARGUMENT, "a placement names device {}; there are {} (`brim devices` lists them)", p.device,
              topology_.devices.size());
       }

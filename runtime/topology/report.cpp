@@ -5,6 +5,22 @@
 #include <topology/report.hpp>
 
 namespace brim::topology {
+
+std::string_view source_name(Source source) {
+  switch (source) {
+    case Source::kPrior:
+      return "prior";
+    case Source::kReported:
+      return "reported";
+    case Source::kDescribed:
+      return "described";
+    case Source::kProbe:
+      return "probe";
+    default:
+      return "unknown";
+  }
+}
+
 namespace {
 
 std::string hex(const uint64_t (&id)[2]) { return fmt::format("{:016x}{:016x}", id[0], id[1]); }
@@ -72,9 +88,19 @@ void write_device(Json& json, const Device& device, uint32_t own) {
                    fmt::format("{:04x}:{:02x}:{:02x}.{:x}", info.pci >> 32, info.pci >> 16 & 0xff, info.pci >> 8 & 0xff,
                                info.pci & 0xff));
     member_or_null(json, "same_as", device.physical != own, device.physical);
+    json.member("same_because", device.same_because);
+    json.member("class", class_name(device.memory_class)).member("class_because", device.class_because);
+    json.member("described", device.described).member("assumed", device.assumed);
     json.key("heaps").array([&] {
       for (const Heap& heap : device.heaps) write_heap(json, heap);
     });
+  });
+}
+
+void write_reading(Json& json, const Reading& r) {
+  json.object([&] {
+    json.member("kind", reading_name(r.kind)).member("name", r.name).member("bytes", r.bytes).member("of", r.of);
+    json.member("bounds", r.bounds).member("note", r.note);
   });
 }
 
@@ -101,6 +127,13 @@ void report(Json& json, const loader::Loader& loader, const Topology& topology) 
       json.object([&] {
         json.member("id", hex(id)).member("name", p.name).member("bytes", p.bytes).member("available", p.available);
         json.member("read_bandwidth", p.read_bandwidth).member("limited_by", p.limited_by);
+        json.member("class", class_name(p.rules)).member("budget", p.budget).member("reserve", p.reserve);
+        json.member("floor", p.floor).member("nominal_bandwidth", p.nominal_bandwidth);
+        json.member("bandwidth_from", source_name(p.bandwidth_from));
+        member_or_null(json, "binding", p.binding != kNoReading, p.binding);
+        json.key("readings").array([&] {
+          for (const Reading& r : p.readings) write_reading(json, r);
+        });
       });
     }
   });
@@ -108,8 +141,9 @@ void report(Json& json, const loader::Loader& loader, const Topology& topology) 
     for (const Link& l : topology.links) {
       json.object([&] {
         json.member("device", l.device).member("pool", l.pool).member("coherent", edge_name(l.edge.coherent));
-        json.member("noncoherent", edge_name(l.edge.noncoherent)).member("bandwidth", l.edge.bandwidth);
-        json.member("latency_ns", l.edge.latency_ns);
+        json.member("noncoherent", edge_name(l.edge.noncoherent)).member("bandwidth", l.bandwidth);
+        json.member("latency_ns", l.latency_ns).member("bandwidth_from", source_name(l.from));
+        json.member("host_coherent", l.coherent);
       });
     }
   });

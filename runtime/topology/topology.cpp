@@ -11,6 +11,11 @@ namespace brim::topology {
 namespace {
 
 constexpr PoolId kSystem = {BRIM_POOL_SYSTEM, 0};
+#ifdef _WIN32
+constexpr bool kWindows = true;
+#else
+constexpr bool kWindows = false;
+#endif
 
 // The index of the pool with that id, which is made if it is new.
 uint32_t pool_index(Topology& t, const PoolId& id, const std::string& name) {
@@ -59,19 +64,12 @@ void add_device(Topology& t, const std::shared_ptr<const loader::Backend>& backe
     device.heaps.push_back(heap);
   }
 
+  if (std::ranges::all_of(device.heaps, [](const Heap& h) { return h.info.size == 0; }))
+    fail(BRIM_INCOMPATIBLE, "{} says that it has 0 bytes of memory; it is left out", who);
+
   // Nothing below fails: a device is in the topology wholly or not at all.
-  const auto own = static_cast<uint32_t>(t.devices.size());
-  device.physical = own;
-  if (device.info.uuid[0] != 0 || device.info.uuid[1] != 0)
-    for (uint32_t i = 0; i < own && device.physical == own; ++i)
-      if (std::equal(device.info.uuid, device.info.uuid + 2, t.devices[i].info.uuid)) device.physical = i;
-  for (Heap& heap : device.heaps) {
-    const PoolId id = {heap.info.pool_id[0], heap.info.pool_id[1]};
-    heap.pool = pool_index(t, id, device.name);
-    Pool& pool = t.pools[heap.pool];
-    if (id != kSystem) pool.bytes = std::max(pool.bytes, heap.info.size);
-    pool.read_bandwidth = std::max(pool.read_bandwidth, heap.info.read_bandwidth);
-  }
+  for (Heap& heap : device.heaps) heap.pool = pool_index(t, {heap.info.pool_id[0], heap.info.pool_id[1]}, device.name);
+  device.physical = static_cast<uint32_t>(t.devices.size());
   t.devices.push_back(std::move(device));
 }
 
@@ -90,32 +88,162 @@ brim_edge edge_of(const Device& device, const Topology& t, uint32_t pool) {
   return edge;
 }
 
+// The pool that a device computes from.
+uint32_t own_pool(const Device& device) {
+  for (const Heap& heap : device.heaps)
+    if (heap.info.flags & BRIM_HEAP_DEVICE_LOCAL) return heap.pool;
+  return device.heaps.front().pool;
+}
+
+std::string pci_text(uint64_t pci) {
+  return fmt::format("{:04x}:{:02x}:{:02x}.{:x}", pci >> 32, pci >> 16 & 0xff, pci >> 8 & 0xff, pci & 0xff);
+}
+
+// Why two devices are one piece of hardware; empty: they are not, as far as they tell.
+std::string why_same(const brim_device_info& a, const brim_device_info& b) {
+  if ((a.uuid[0] || a.uuid[1]) && std::equal(a.uuid, a.uuid + 2, b.uuid))
+    return fmt::format("both have the UUID {:016x}{:016x}", a.uuid[0], a.uuid[1]);
+  if (a.pci && a.pci == b.pci) return fmt::format("both have the PCI address {}", pci_text(a.pci));
+  return {};
+}
+
+// The system's memory as this machine's system reads it.
+void read_system(Pool& pool) {
+  const os::MemoryReading m = os::system_memory();
+  pool.limited_by = m.limited_by;
+  const auto add = [&](ReadingKind kind, uint64_t bytes, uint64_t of, std::string name) {
+    if (of) pool.readings.push_back({kind, bytes, of, std::move(name), 0, false, {}});
+  };
+  add(ReadingKind::kHostAvailable, m.machine_available, m.machine_total, "available to the system");
+  for (const os::MemoryLimit& limit : m.limits) add(ReadingKind::kHostLimit, limit.left, limit.bytes, limit.name);
+  add(ReadingKind::kCommitLeft, m.commit_left, m.commit_limit, "left to commit");
+  add(ReadingKind::kHostFree, m.machine_free, m.machine_total, "free and in no cache");
+  add(ReadingKind::kHugePages, m.huge_free, m.huge_total, "free huge pages");
+}
+
+// Every device with every pool, and what is known of the way between them.
+void link_devices(Topology& t) {
+  for (uint32_t d = 0; d < t.devices.size(); ++d) {
+    const Device& device = t.devices[d];
+    for (const Heap& heap : device.heaps) {
+      Pool& pool = t.pools[heap.pool];
+      pool.read_bandwidth = std::max(pool.read_bandwidth, heap.info.read_bandwidth);
+      if (pool.read_bandwidth) pool.bandwidth_from = Source::kReported;
+    }
+    for (uint32_t p = 0; p < t.pools.size(); ++p) {
+      Link link;
+      link.device = d;
+      link.pool = p;
+      link.edge = edge_of(device, t, p);
+      link.bandwidth = link.edge.bandwidth;
+      for (const Heap& heap : device.heaps)
+        if (heap.pool == p) link.bandwidth = std::max(link.bandwidth, heap.info.read_bandwidth);
+      if (link.bandwidth) link.from = Source::kReported;
+      link.latency_ns = link.edge.latency_ns;
+      link.coherent = link.edge.coherent == BRIM_EDGE_NATIVE;
+      t.links.push_back(link);
+    }
+  }
+}
+
 }  // namespace
 
-void refresh(Topology& t) {
-  const os::MemoryReading memory = os::system_memory();
-  for (Pool& pool : t.pools) {
-    pool.available = 0;
-    if (pool.id != kSystem) continue;
-    pool.bytes = memory.total;
-    pool.available = memory.available;
-    pool.limited_by = memory.limited_by;
+void merge_views(Topology& t) {
+  for (uint32_t i = 0; i < t.devices.size(); ++i) {
+    Device& device = t.devices[i];
+    device.physical = i;
+    device.same_because.clear();
+    for (uint32_t j = 0; j < i && device.physical == i; ++j) {
+      device.same_because = why_same(t.devices[j].info, device.info);
+      if (!device.same_because.empty()) device.physical = t.devices[j].physical;
+    }
+    if (device.physical == i) continue;
+    // One memory: the one that was named first, and the system's where either says that it is that.
+    const uint32_t a = own_pool(t.devices[device.physical]), b = own_pool(device);
+    const uint32_t from = std::max(a, b), to = std::min(a, b);
+    if (from == to) continue;
+    for (Device& d : t.devices)
+      for (Heap& heap : d.heaps)
+        if (heap.pool == from) heap.pool = to;
   }
+  // Pools that no heap is in any more go; what follows them moves up.
+  for (uint32_t p = 1; p < t.pools.size();) {
+    const bool used = std::ranges::any_of(t.devices, [p](const Device& d) {
+      return std::ranges::any_of(d.heaps, [p](const Heap& h) { return h.pool == p; });
+    });
+    if (used) {
+      ++p;
+      continue;
+    }
+    t.pools.erase(t.pools.begin() + p);
+    for (Device& d : t.devices)
+      for (Heap& heap : d.heaps) heap.pool -= heap.pool > p;
+  }
+}
+
+void classify_devices(Topology& t, bool windows) {
   for (Device& device : t.devices) {
+    const uint32_t own = own_pool(device);
+    Facts facts;
+    facts.type = device.info.type;
+    facts.windows = windows;
+    facts.own_pool = t.pools[own].id[0] != BRIM_POOL_SYSTEM;
+    facts.own_link = device.info.pci != 0;
+    const Classified c = classify(facts);
+    device.memory_class = c.value;
+    device.class_because = c.because;
+    Pool& pool = t.pools[own];
+    // Of the system's memory: the processors' rules, unless a GPU computes from it too.
+    if (own != 0 || is_uma(c.value) || c.value == Class::kUnknown) pool.rules = c.value;
+  }
+}
+
+void set_budget(Pool& pool) {
+  const Budget b = budget_of(pool.rules, pool.readings);
+  pool.binding = b.binding;
+  pool.bytes = b.bytes;
+  pool.available = b.available;
+  pool.reserve = b.reserve;
+  pool.floor = b.floor;
+  pool.budget = b.budget;
+}
+
+void refresh(Topology& t) {
+  if (!t.described_by.empty()) return;  // its readings are the description's
+  for (uint32_t p = 0; p < t.pools.size(); ++p) {
+    t.pools[p].readings.clear();
+    if (p == 0) read_system(t.pools[p]);
+  }
+  for (uint32_t d = 0; d < t.devices.size(); ++d) {
+    Device& device = t.devices[d];
     for (uint32_t i = 0; i < device.heaps.size(); ++i) {
       Heap& heap = device.heaps[i];
-      Pool& pool = t.pools[heap.pool];
       brim_error error = empty_error();
       heap.available = 0;
       // A device that was lost has nothing to give.
       if (device.backend->api.heap_budget(device.handle.get(), i, &heap.available, &error) != BRIM_OK)
         heap.available = 0;
-      if (pool.id == kSystem)
-        heap.available = std::min(heap.available, pool.available);
-      else
-        pool.available = std::min(pool.bytes, std::max(pool.available, heap.available));
+      // Heaps of one device on one memory are windows on it: the largest speaks for all.
+      std::vector<Reading>& readings = t.pools[heap.pool].readings;
+      const auto own =
+          std::ranges::find_if(readings, [d](const Reading& r) { return r.kind == ReadingKind::kHeap && r.view == d; });
+      if (own == readings.end()) {
+        readings.push_back({ReadingKind::kHeap,
+                            heap.available,
+                            heap.info.size,
+                            fmt::format("heap {} of {}, {}", i, device.plugin(), device.name),
+                            d,
+                            false,
+                            {}});
+      } else {
+        own->bytes = std::max(own->bytes, heap.available);
+        own->of = std::max(own->of, heap.info.size);
+      }
     }
   }
+  for (Pool& pool : t.pools) set_budget(pool);
+  for (Device& device : t.devices)
+    for (Heap& heap : device.heaps) heap.available = std::min(heap.available, t.pools[heap.pool].available);
 }
 
 Topology detect(const loader::Loader& loader) {
@@ -157,8 +285,9 @@ Topology detect(const loader::Loader& loader) {
       }
     }
   }
-  for (uint32_t d = 0; d < t.devices.size(); ++d)
-    for (uint32_t p = 0; p < t.pools.size(); ++p) t.links.push_back({d, p, edge_of(t.devices[d], t, p)});
+  merge_views(t);
+  classify_devices(t, kWindows);
+  link_devices(t);
   refresh(t);
   return t;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace brim::os {
 
@@ -11,10 +12,23 @@ namespace brim::os {
 // hyper-threads of one core counted once. [any]
 uint32_t usable_cores() noexcept;
 
+// A cgroup's or a job object's.
+struct MemoryLimit {
+  std::string name;  // "the cgroup v2 limit of /a/b"
+  uint64_t bytes = 0;
+  uint64_t left = 0;  // page cache that can be dropped counts as left
+};
+
 struct MemoryReading {
   uint64_t total = 0;      // bytes that this process could ever have: the machine's, or the tightest limit on it
   uint64_t available = 0;  // bytes that can be had now without swapping; page cache that can be dropped counts as free
-  std::string limited_by;  // what makes it less than the machine's: "cgroup v2 limit of /a/b"; empty: nothing does
+  std::string limited_by;  // what makes it less than the machine's: "the cgroup v2 limit of /a/b"; empty: nothing does
+
+  // What the two above were made of.
+  uint64_t machine_total = 0, machine_available = 0, machine_free = 0;
+  uint64_t huge_total = 0, huge_free = 0;      // bytes of the pool of huge pages
+  uint64_t commit_limit = 0, commit_left = 0;  // Windows: memory and page file; 0 elsewhere
+  std::vector<MemoryLimit> limits;             // every one on the way up, innermost first
 };
 // [any] total 0: the system would not say.
 MemoryReading system_memory();

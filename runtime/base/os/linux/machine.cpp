@@ -137,6 +137,7 @@ uint64_t minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
 void clamp(MemoryReading& reading, uint64_t limit, uint64_t used, uint64_t cache, std::string by) {
   const uint64_t free = minus(limit, minus(used, cache));
+  if (limit < reading.machine_total) reading.limits.push_back({by, limit, free});
   if (limit >= reading.total && free >= reading.available) return;
   reading.total = std::min(reading.total, limit);
   reading.available = std::min({reading.available, free, reading.total});
@@ -150,6 +151,12 @@ MemoryReading memory_of(const std::string& root) {
   const std::string info = text_of(root + "/proc/meminfo");
   reading.total = field(info, "MemTotal:").value_or(0) * 1024;
   reading.available = field(info, "MemAvailable:").value_or(0) * 1024;
+  reading.machine_total = reading.total;
+  reading.machine_available = reading.available;
+  reading.machine_free = field(info, "MemFree:").value_or(0) * 1024;
+  const uint64_t huge_page = field(info, "Hugepagesize:").value_or(0) * 1024;
+  reading.huge_total = field(info, "HugePages_Total:").value_or(0) * huge_page;
+  reading.huge_free = field(info, "HugePages_Free:").value_or(0) * huge_page;
   const Hierarchies all = hierarchies(root, "memory");
   for (const Group& group : all.v2) {
     // Above memory.high the kernel throttles until nothing moves: as good as a limit.

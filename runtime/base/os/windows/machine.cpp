@@ -4,6 +4,8 @@
 #define WIN32_LEAN_AND_MEAN
 #define NOMINMAX
 #include <windows.h>
+// After windows.h, whose types it uses.
+#include <psapi.h>
 
 #include <algorithm>
 #include <exception>
@@ -41,12 +43,23 @@ MemoryReading system_memory() {
   if (!GlobalMemoryStatusEx(&status)) return reading;
   reading.total = status.ullTotalPhys;
   reading.available = status.ullAvailPhys;
+  reading.machine_total = reading.total;
+  reading.machine_available = reading.machine_free = reading.available;
+  reading.commit_limit = status.ullTotalPageFile;
+  reading.commit_left = status.ullAvailPageFile;
   JOBOBJECT_EXTENDED_LIMIT_INFORMATION job{};
   if (QueryInformationJobObject(nullptr, JobObjectExtendedLimitInformation, &job, sizeof(job), nullptr) &&
-      (job.BasicLimitInformation.LimitFlags & JOB_OBJECT_LIMIT_JOB_MEMORY) && job.JobMemoryLimit < reading.total) {
-    reading.total = job.JobMemoryLimit;
-    reading.available = std::min(reading.available, reading.total);
-    reading.limited_by = "the job object's memory limit";
+      (job.BasicLimitInformation.LimitFlags & JOB_OBJECT_LIMIT_JOB_MEMORY)) {
+    // What the job's processes have committed by now is not told, only their peak: this process's own counts.
+    PROCESS_MEMORY_COUNTERS used{};
+    const bool known = K32GetProcessMemoryInfo(GetCurrentProcess(), &used, sizeof(used));
+    const uint64_t limit = job.JobMemoryLimit, taken = known ? used.PagefileUsage : 0;
+    reading.limits.push_back({"the job object's memory limit", limit, limit > taken ? limit - taken : 0});
+    if (limit < reading.total || reading.limits[0].left < reading.available) {
+      reading.total = std::min(reading.total, limit);
+      reading.available = std::min(reading.available, reading.limits[0].left);
+      reading.limited_by = reading.limits[0].name;
+    }
   }
   return reading;
 }
