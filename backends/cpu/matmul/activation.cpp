@@ -58,6 +58,7 @@ void prepare_super(const float* x, void* prepared, int64_t k) {
   for (int64_t i = 0; i < k; i += 256, ++block) {
     block->d = quantise<256>(x + i, block->q);
     for (int g = 0; g < 16; ++g) block->sums[g] = static_cast<int16_t>(sum_of(block->q + 16 * g, 16));
+    for (int g = 0; g < 8; ++g) block->sums32[g] = static_cast<int16_t>(block->sums[2 * g] + block->sums[2 * g + 1]);
   }
 }
 

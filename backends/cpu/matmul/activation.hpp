@@ -21,10 +21,11 @@ static_assert(sizeof(FlatActivation) == 40);
 
 struct SuperActivation {  // 256 elements: x[i] ~ d * q[i], |q| <= 127
   float d;
-  int16_t sums[16];  // of q, per 16 elements
+  int16_t sums[16];   // of q, per 16 elements
+  int16_t sums32[8];  // the same per 32, for formats that have one scale for as many
   int8_t q[256];
 };
-static_assert(sizeof(SuperActivation) == 292);
+static_assert(sizeof(SuperActivation) == 308);
 
 size_t f32_activation_bytes(int64_t k);
 size_t flat_activation_bytes(int64_t k);

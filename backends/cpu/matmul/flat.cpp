@@ -145,7 +145,8 @@ struct FlatFamily {
     Floats d, m;
     Format::unpack(p, rows, w, d, m);
     Lanes sum = lanes_zero();
-    add_products<Format::kCodes, 8, 1, false>(&sum, w, lanes_zero(), a.q, 0);
+    const Lanes* codes = w;
+    add_products<Format::kCodes, 8, 1, 1, false>(&sum, &codes, nullptr, a.q, 0);
     finish(sum, d, m, a, acc);
   }
 
@@ -153,22 +154,25 @@ struct FlatFamily {
     for (int b = 0; b < blocks; ++b, p += kBlockBytes) Format::unpack(p, rows, tile.w[b], tile.d[b], tile.m[b]);
   }
 
-  template <int T>
-  static BRIM_INLINE void accumulate(const Tile& tile, int blocks, const uint8_t* activations, size_t stride,
+  template <int G, int T>
+  static BRIM_INLINE void accumulate(const Tile* tiles, int blocks, const uint8_t* activations, size_t stride,
                                      Floats* out) {
-    Floats acc[T];
-    unroll<T>([&](auto t) BRIM_INLINE_LAMBDA { acc[t] = out[t]; });
+    Floats acc[G * T];
+    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { acc[i] = out[i / T * kTokenBlock + i % T]; });
     for (int b = 0; b < blocks; ++b, activations += sizeof(Block)) {
-      Lanes sum[T];
-      unroll<T>([&](auto t) BRIM_INLINE_LAMBDA { sum[t] = lanes_zero(); });
+      Lanes sum[G * T];
+      unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = lanes_zero(); });
+      const Lanes* codes[G];
+      unroll<G>([&](auto g) BRIM_INLINE_LAMBDA { codes[g] = tiles[g].w[b]; });
       const int8_t* q = reinterpret_cast<const Block*>(activations)->q;
-      add_products<Format::kCodes, 8, T, false>(sum, tile.w[b], lanes_zero(), q, stride);
-      unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
-        const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(t) * stride);
-        finish(sum[t], tile.d[b], tile.m[b], *a, acc[t]);
+      add_products<Format::kCodes, 8, G, T, false>(sum, codes, nullptr, q, stride);
+      unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA {
+        const Tile& tile = tiles[i / T];
+        const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(i % T) * stride);
+        finish(sum[i], tile.d[b], tile.m[b], *a, acc[i]);
       });
     }
-    unroll<T>([&](auto t) BRIM_INLINE_LAMBDA { out[t] = acc[t]; });
+    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { out[i / T * kTokenBlock + i % T] = acc[i]; });
   }
 };
 

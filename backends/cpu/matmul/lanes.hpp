@@ -40,12 +40,6 @@ BRIM_INLINE void unroll(F&& f) {
 // What a lambda given to unroll() carries, so that it is inlined at any size.
 #define BRIM_INLINE_LAMBDA __attribute__((always_inline))
 
-// Fetches Bytes from p on, a cache line at a time.
-template <size_t Bytes>
-BRIM_INLINE void prefetch(const uint8_t* p) {
-  unroll<static_cast<int>((Bytes + 63) / 64)>([&](auto i) BRIM_INLINE_LAMBDA { __builtin_prefetch(p + 64 * i); });
-}
-
 }  // namespace brim_cpu
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)

@@ -142,11 +142,13 @@ BRIM_INLINE Lanes dot_first(Lanes w, Lanes a) {
   if constexpr (C == Codes::kS8) return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
   return _mm256_maddubs_epi16(w, a);
 }
-// The saturating addition is as fast and never saturates; unlike the plain one GCC does not postpone it, which would
-// keep all products of a chain alive and spill them.
+// The empty statement keeps GCC from postponing additions, which would keep all products of a chain alive and spill
+// them. The saturating addition has that effect too, but shares the ports of the multiplications.
 template <Codes C>
 BRIM_INLINE Lanes dot_step(Lanes chain, Lanes w, Lanes a) {
-  return _mm256_adds_epi16(chain, dot_first<C>(w, a));
+  chain = _mm256_add_epi16(chain, dot_first<C>(w, a));
+  __asm__("" : "+x"(chain));
+  return chain;
 }
 BRIM_INLINE Lanes dot_scaled(Lanes sum, Lanes chain, Lanes scale) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(chain, scale));
@@ -175,6 +177,15 @@ BRIM_INLINE Floats floats_from_half(Lanes v) {
   const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0xffff));
   const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
   return _mm256_cvtph_ps(packed);
+}
+
+// Eight F16 or BF16 numbers from p on, exactly.
+BRIM_INLINE Floats floats_load_half(const uint8_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+BRIM_INLINE Floats floats_load_bfloat(const uint8_t* p) {
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 
 // Sum of the eight elements, always in this order.

@@ -243,6 +243,30 @@ BRIM_INLINE Floats floats_from_half(Lanes v) {
   return out;
 }
 
+// Eight F16 or BF16 numbers from p on, exactly.
+BRIM_INLINE Floats floats_load_half(const uint8_t* p) {
+  Floats out;
+  unroll<2>([&](auto i) BRIM_INLINE_LAMBDA {
+    uint16_t h[4];
+    std::memcpy(h, p + 8 * i, 8);
+#if defined(__aarch64__)
+    out.half[i] = (Float4)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(h)));
+#else
+    for (int j = 0; j < 4; ++j) out.half[i][j] = half_to_float(h[j]);
+#endif
+  });
+  return out;
+}
+BRIM_INLINE Floats floats_load_bfloat(const uint8_t* p) {
+  Floats out;
+  unroll<2>([&](auto i) BRIM_INLINE_LAMBDA {
+    uint16_t h[4];
+    std::memcpy(h, p + 8 * i, 8);
+    out.half[i] = (Float4)(UInt4{h[0], h[1], h[2], h[3]} << 16);
+  });
+  return out;
+}
+
 BRIM_INLINE float floats_sum(Floats v) {
   const Float4 s = v.half[0] + v.half[1];
   return (s[0] + s[2]) + (s[1] + s[3]);

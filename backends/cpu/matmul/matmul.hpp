@@ -30,7 +30,7 @@ struct MatmulKernel {
   // [any, non-blocking] out[t * out_stride + r] = dot(weight row r, activation t), r in [row_begin, row_end), t in
   // [0, tokens). Weight row r starts at weights + r * weight_row_bytes (any alignment); activation t at prepared +
   // t * prepared_stride (a multiple of 64). k is a multiple of the dtype's block. Reads no weight outside the range and
-  // writes no other element of out; row_begin is best a multiple of 8.
+  // writes no other element of out; a range is best a multiple of 16 rows, and long (rows8.hpp).
   void (*multiply)(const void* weights, size_t weight_row_bytes, int64_t row_begin, int64_t row_end,
                    const void* prepared, size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride,
                    int64_t k);

@@ -1,10 +1,12 @@
 // Weights decoded exactly to F32, times F32 activations.
 //
-// Four rows of 256 k are decoded into a tile (4 KiB, in L1) and multiplied with every token of a token block, three
-// tokens at a time: 12 independent FMA chains hide the latency of 4 cycles at two per cycle, and 7 loads feed 12
-// FMAs. F32 weights are read where they are. Lanes run along K here: element i of a row goes to lane i % 8 of the one
-// accumulator of (row, token), in the order of i; the eight lanes are added at the end (floats_sum). That order does
-// not depend on tokens or rows. A row's ragged end is padded with zeros on both sides.
+// Eight rows of 256 k are decoded into a tile (8 KiB, in L1) and multiplied with every token of a token block, four
+// rows and three tokens at a time: 12 independent FMA chains hide the latency of 4 cycles at two per cycle, and 7 loads
+// feed 12 FMAs. The activations of a token block come from L2, three tokens' at a time, once for eight rows. F32
+// weights are read where they are, and so are 16-bit weights that meet few tokens, converted in registers. Lanes run
+// along K here: element i of a row goes to lane i % 8 of the one accumulator of (row, token), in the order of i; the
+// eight lanes are added at the end (floats_sum). That order does not depend on tokens or rows. A row's ragged end is
+// padded with zeros on both sides.
 #include "matmul/strict.hpp"
 
 #include <brim/types.h>
@@ -32,33 +34,100 @@ constexpr size_t kBlockBytes = 0;
 BRIM_DTYPE_TABLE(BRIM_BLOCK)
 #undef BRIM_BLOCK
 
-constexpr int kRows = 4;
+constexpr int kRows = 4;                  // in registers
+constexpr int kQuads = 2, kTileRows = 8;  // of a tile
 constexpr int kChunk = 256;
-constexpr int kTokens = 48;  // 4 x 48 accumulators of 32 bytes: 6 KiB
+constexpr int kTokens = 48;  // 8 x 48 accumulators of 32 bytes: 12 KiB
+constexpr int kFew = 3;      // tokens for which converting anew is cheaper than writing a tile
 
-// acc[t * kRows + r] += w[r] * a[t] over n elements, n a multiple of 8. Row r of w starts at w + r * w_stride floats,
-// token t of a at a + t * a_stride floats.
-template <int T>
-BRIM_INLINE void accumulate(const float* w, size_t w_stride, const float* a, size_t a_stride, int n, Floats* acc) {
+// Eight floats from element i of row r on, of the four rows of a quad: from a tile, or from the file's own rows, which
+// are `stride` bytes apart.
+struct TileRows {
+  const float* at;
+  BRIM_INLINE Floats load(int r, int i) const { return floats_load(at + r * kChunk + i); }
+  TileRows quad(int q) const { return {at + q * kRows * kChunk}; }
+};
+
+template <uint32_t Dtype>
+struct FileRows {
+  static constexpr size_t kBytes = kBlockBytes<Dtype>;  // of an element
+  const uint8_t* at;
+  size_t stride;
+  BRIM_INLINE Floats load(int r, int i) const {
+    const uint8_t* p = at + static_cast<size_t>(r) * stride + static_cast<size_t>(i) * kBytes;
+    if constexpr (Dtype == BRIM_DTYPE_F16) {
+      return floats_load_half(p);
+    } else if constexpr (Dtype == BRIM_DTYPE_BF16) {
+      return floats_load_bfloat(p);
+    } else {
+      static_assert(Dtype == BRIM_DTYPE_F32);
+      return floats_load(reinterpret_cast<const float*>(p));
+    }
+  }
+  FileRows quad(int q) const { return {at + static_cast<size_t>(q * kRows) * stride, stride}; }
+};
+template <uint32_t Dtype>
+constexpr bool kInPlace = Dtype == BRIM_DTYPE_F32 || Dtype == BRIM_DTYPE_F16 || Dtype == BRIM_DTYPE_BF16;
+
+// acc[t * kRows + r] += w[r] * a[t] over n elements, n a multiple of 8. Token t of a at a + t * a_stride floats.
+template <int T, class Weights>
+BRIM_INLINE void accumulate(const Weights& w, const float* a, size_t a_stride, int n, Floats* acc) {
   Floats sum[kRows * T];
   unroll<kRows * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = acc[i]; });
   for (int i = 0; i < n; i += 8) {
     Floats x[T];
     unroll<T>([&](auto t) BRIM_INLINE_LAMBDA { x[t] = floats_load(a + static_cast<size_t>(t) * a_stride + i); });
     unroll<kRows>([&](auto r) BRIM_INLINE_LAMBDA {
-      const Floats row = floats_load(w + static_cast<size_t>(r) * w_stride + i);
+      const Floats row = w.load(r, i);
       unroll<T>([&](auto t) BRIM_INLINE_LAMBDA { sum[t * kRows + r] = floats_fma(row, x[t], sum[t * kRows + r]); });
     });
   }
   unroll<kRows * T>([&](auto i) BRIM_INLINE_LAMBDA { acc[i] = sum[i]; });
 }
 
-// All tokens of a block with the rows of a tile.
-void accumulate_tile(const float* w, size_t w_stride, const float* a, size_t a_stride, int64_t tokens, int n,
-                     Floats* acc) {
+// All tokens of a block with `quads` times four rows; acc[(quad * kTokens + t) * kRows + r].
+template <class Weights>
+void accumulate_tile(const Weights& w, int quads, const float* a, size_t a_stride, int64_t tokens, int n, Floats* acc) {
   int64_t t = 0;
-  for (; t + 3 <= tokens; t += 3, a += 3 * a_stride) accumulate<3>(w, w_stride, a, a_stride, n, acc + t * kRows);
-  for (; t < tokens; ++t, a += a_stride) accumulate<1>(w, w_stride, a, a_stride, n, acc + t * kRows);
+  for (; t + 3 <= tokens; t += 3, a += 3 * a_stride) {
+    for (int q = 0; q < quads; ++q) accumulate<3>(w.quad(q), a, a_stride, n, acc + (q * kTokens + t) * kRows);
+  }
+  for (; t < tokens; ++t, a += a_stride) {
+    for (int q = 0; q < quads; ++q) accumulate<1>(w.quad(q), a, a_stride, n, acc + (q * kTokens + t) * kRows);
+  }
+}
+
+// `live` rows, at most kTileRows, from p on and `apart` rows from each other, for up to kTokens tokens.
+template <uint32_t Dtype>
+void multiply_tile(const uint8_t* p, size_t row_bytes, int64_t apart, int64_t live, const float* activations,
+                   size_t a_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
+  const int quads = live > kRows ? kQuads : 1;
+  const size_t stride = static_cast<size_t>(apart) * row_bytes;
+  Floats acc[kTileRows * kTokens];
+  for (int q = 0; q < quads; ++q) std::fill_n(acc + q * kTokens * kRows, tokens * kRows, floats_zero());
+  for (int64_t i = 0; i < k; i += kChunk) {
+    const int n = static_cast<int>(std::min<int64_t>(kChunk, k - i));
+    const int padded = (n + 7) / 8 * 8;
+    const uint8_t* chunk = p + static_cast<size_t>(i) / kBlockElements<Dtype> * kBlockBytes<Dtype>;
+    if constexpr (kInPlace<Dtype>) {
+      const bool worth = tokens <= kFew || Dtype == BRIM_DTYPE_F32;
+      if (worth && n == padded && live == quads * kRows) {
+        accumulate_tile(FileRows<Dtype>{chunk, stride}, quads, activations + i, a_stride, tokens, n, acc);
+        continue;
+      }
+    }
+    float tile[kTileRows * kChunk];
+    for (int64_t r = 0; r < quads * kRows; ++r) {
+      decode_row(Dtype, chunk + static_cast<size_t>(std::min(r, live - 1)) * stride, tile + r * kChunk, n);
+      std::fill(tile + r * kChunk + n, tile + r * kChunk + padded, 0.0f);
+    }
+    accumulate_tile(TileRows{tile}, quads, activations + i, a_stride, tokens, padded, acc);
+  }
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t r = 0; r < live; ++r) {
+      out[t * out_stride + r * apart] = floats_sum(acc[((r / kRows) * kTokens + t) * kRows + r % kRows]);
+    }
+  }
 }
 
 template <uint32_t Dtype>
@@ -66,40 +135,16 @@ void multiply(const void* weights, size_t row_bytes, int64_t row_begin, int64_t 
               size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
   const auto* matrix = static_cast<const uint8_t*>(weights);
   const size_t a_stride = prepared_stride / sizeof(float);
-  constexpr size_t kFetch = kRows * kChunk * kBlockBytes<Dtype> / kBlockElements<Dtype>;
+  const int64_t tiles = (row_end - row_begin) / kTileRows, rest = row_begin + tiles * kTileRows;
   for (int64_t begin = 0; begin < tokens; begin += kTokens) {
     const int64_t count = std::min<int64_t>(kTokens, tokens - begin);
-    const float* activations = static_cast<const float*>(prepared) + static_cast<size_t>(begin) * a_stride;
-    for (int64_t row = row_begin; row < row_end; row += kRows) {
-      const int64_t live = std::min<int64_t>(kRows, row_end - row);
-      Floats acc[kRows * kTokens];
-      std::fill(acc, acc + count * kRows, floats_zero());
-      // The next rows lie behind these; they are fetched in one straight stream meanwhile.
-      const bool more = row + kRows < row_end;
-      const uint8_t* next = matrix + static_cast<size_t>(more ? row + kRows : row) * row_bytes;
-      for (int64_t i = 0; i < k; i += kChunk) {
-        prefetch<kFetch>(next);
-        next += more ? kFetch : 0;
-        const int n = static_cast<int>(std::min<int64_t>(kChunk, k - i));
-        const int padded = (n + 7) / 8 * 8;
-        const uint8_t* p = matrix + static_cast<size_t>(row) * row_bytes +
-                           static_cast<size_t>(i) / kBlockElements<Dtype> * kBlockBytes<Dtype>;
-        if (Dtype == BRIM_DTYPE_F32 && n == padded && live == kRows && row_bytes % sizeof(float) == 0) {
-          accumulate_tile(reinterpret_cast<const float*>(p), row_bytes / sizeof(float), activations + i, a_stride,
-                          count, n, acc);
-          continue;
-        }
-        float tile[kRows * kChunk];
-        for (int64_t r = 0; r < kRows; ++r) {
-          decode_row(Dtype, p + static_cast<size_t>(std::min(r, live - 1)) * row_bytes, tile + r * kChunk, n);
-          std::fill(tile + r * kChunk + n, tile + r * kChunk + padded, 0.0f);
-        }
-        accumulate_tile(tile, kChunk, activations + i, a_stride, count, padded, acc);
-      }
-      for (int64_t t = 0; t < count; ++t) {
-        for (int64_t r = 0; r < live; ++r) out[(begin + t) * out_stride + row + r] = floats_sum(acc[t * kRows + r]);
-      }
-    }
+    const float* a = static_cast<const float*>(prepared) + static_cast<size_t>(begin) * a_stride;
+    const auto rows = [&](int64_t row, int64_t apart, int64_t live) {
+      multiply_tile<Dtype>(matrix + static_cast<size_t>(row) * row_bytes, row_bytes, apart, live, a, a_stride, count,
+                           out + begin * out_stride + row, out_stride, k);
+    };
+    for (int64_t row = row_begin; row < row_begin + tiles; ++row) rows(row, tiles, kTileRows);
+    if (rest < row_end) rows(rest, 1, row_end - rest);
   }
 }
 

@@ -17,7 +17,7 @@ namespace {
 // Scales and minima of one block of eight rows. Layouts with one scale per 32 elements fill scale[0..7].
 struct Header {
   Lanes scale[16];  // 16-bit pairs (s, s)
-  Lanes min[8];     // 16-bit pairs (min of group 2j, min of group 2j + 1)
+  Lanes min[8];     // 16-bit pairs (min 2j, min 2j + 1): four where eight scales are, else eight
   Floats d;
   Floats minus_dmin;
 };
@@ -41,10 +41,8 @@ BRIM_INLINE void load_header_6bit(const uint8_t* p, const RowOffsets& rows, Head
                           lanes_or(lanes_and(v[3], four), lanes_and(lanes_shift<-2>(v[1]), upper))};
   const Lanes min[2] = {lanes_and(v[2], six),
                         lanes_or(lanes_and(lanes_shift<-4>(v[3]), four), lanes_and(lanes_shift<-2>(v[2]), upper))};
-  unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
-    h.scale[j] = spread_byte<j % 4, false>(scale[j / 4]);
-    h.min[j] = spread_byte<j % 4, false>(min[j / 4]);
-  });
+  unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { h.scale[j] = spread_byte<j % 4, false>(scale[j / 4]); });
+  unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { h.min[j] = pair_bytes<j % 2 * 2, false>(min[j / 2]); });
 }
 
 // header(): scales and minima of one block of eight rows.
@@ -220,7 +218,6 @@ struct Iq4XsRows : Iq4XsLayout {
       const Lanes scale = lanes_or(lanes_and(lanes_shift<-4 * j>(low), splat32(15)),
                                    lanes_and(lanes_shift<-12 - 2 * j>(head), splat32(0x30)));
       h.scale[j] = spread_low16(lanes_sub32(scale, splat32(32)));
-      h.min[j] = lanes_zero();
     });
     h.d = floats_from_half(head);
     h.minus_dmin = floats_zero();
@@ -247,26 +244,25 @@ struct SuperFamily {
   static constexpr int kBlockElements = 256;
   static constexpr size_t kBlockBytes = Format::kBytes;
   static constexpr int kScales = 64 / Format::kScaleVectors;
+  static constexpr int kMinima = kScales / 2;  // pairs
+  static constexpr size_t kAhead = 300;        // bytes
 
   struct Tile {
     Lanes w[64];
     Header header;
   };
 
-  template <int T>
-  static BRIM_INLINE void finish(const Lanes* sum, const Header& h, const uint8_t* activations, size_t stride,
-                                 Floats* acc) {
-    unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
-      const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(t) * stride);
-      const Floats d = floats_splat(a->d);
-      acc[t] = floats_fma(floats_from_int(sum[t]), floats_mul(h.d, d), acc[t]);
-      if constexpr (Format::kMinimum) {
-        Lanes minima = lanes_zero();
-        unroll<8>([&](auto j)
-                      BRIM_INLINE_LAMBDA { minima = dot_pairs(minima, h.min[j], broadcast4(a->sums + 2 * j)); });
-        acc[t] = floats_fma(floats_from_int(minima), floats_mul(h.minus_dmin, d), acc[t]);
-      }
-    });
+  // One row group, one token.
+  static BRIM_INLINE void finish(Lanes sum, const Header& h, const Block& a, Floats& acc) {
+    const Floats d = floats_splat(a.d);
+    acc = floats_fma(floats_from_int(sum), floats_mul(h.d, d), acc);
+    if constexpr (Format::kMinimum) {
+      Lanes minima = lanes_zero();
+      unroll<kMinima>([&](auto j) BRIM_INLINE_LAMBDA {
+        minima = dot_pairs(minima, h.min[j], broadcast4((kScales == 8 ? a.sums32 : a.sums) + 2 * j));
+      });
+      acc = floats_fma(floats_from_int(minima), floats_mul(h.minus_dmin, d), acc);
+    }
   }
 
   static BRIM_INLINE void accumulate_one(const uint8_t* p, const RowOffsets& rows, const Block& a, Floats& acc) {
@@ -274,9 +270,12 @@ struct SuperFamily {
     Format::header(p, rows, h);
     Lanes sum = lanes_zero();
     Format::quads(p, rows, [&](auto g, const Lanes* w) BRIM_INLINE_LAMBDA {
-      add_products<Format::kCodes, 4, 1, true>(&sum, w, h.scale[g * kScales / 16], a.q + 16 * g, 0);
+      const Lanes* scale = &h.scale[g * kScales / 16];
+      // Two lines a row and block, a little before they come: helps where a stream enters a new page.
+      __builtin_prefetch(p + rows.at[g / 2] + kAhead + Format::kBytes / 2 * (g % 2));
+      add_products<Format::kCodes, 4, 1, 1, true>(&sum, &w, &scale, a.q + 16 * g, 0);
     });
-    finish<1>(&sum, h, reinterpret_cast<const uint8_t*>(&a), 0, &acc);
+    finish(sum, h, a, acc);
   }
 
   static BRIM_INLINE void fill(const uint8_t* p, const RowOffsets& rows, int, Tile& tile) {
@@ -286,17 +285,25 @@ struct SuperFamily {
     });
   }
 
-  template <int T>
-  static BRIM_INLINE void accumulate(const Tile& tile, int, const uint8_t* activations, size_t stride, Floats* acc) {
+  template <int G, int T>
+  static BRIM_INLINE void accumulate(const Tile* tiles, int, const uint8_t* activations, size_t stride, Floats* acc) {
     constexpr int kVectors = Format::kScaleVectors;
     const int8_t* q = reinterpret_cast<const Block*>(activations)->q;
-    Lanes sum[T];
-    unroll<T>([&](auto t) BRIM_INLINE_LAMBDA { sum[t] = lanes_zero(); });
+    Lanes sum[G * T];
+    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = lanes_zero(); });
     for (int s = 0; s < kScales; ++s) {
-      add_products<Format::kCodes, kVectors, T, true>(sum, tile.w + s * kVectors, tile.header.scale[s],
-                                                      q + 4 * kVectors * s, stride);
+      const Lanes* codes[G];
+      const Lanes* scale[G];
+      unroll<G>([&](auto g) BRIM_INLINE_LAMBDA {
+        codes[g] = tiles[g].w + s * kVectors;
+        scale[g] = &tiles[g].header.scale[s];
+      });
+      add_products<Format::kCodes, kVectors, G, T, true>(sum, codes, scale, q + 4 * kVectors * s, stride);
     }
-    finish<T>(sum, tile.header, activations, stride, acc);
+    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA {
+      const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(i % T) * stride);
+      finish(sum[i], tiles[i / T].header, *a, acc[i / T * kTokenBlock + i % T]);
+    });
   }
 };
 

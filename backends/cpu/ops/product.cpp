@@ -8,9 +8,9 @@
 namespace brim_cpu {
 namespace {
 
-constexpr uint64_t kRowUnit = 8;                 // kernels take eight weight rows at a time
+constexpr uint64_t kRowUnit = 16;                // kernels take sixteen weight rows at a time
 constexpr uint64_t kTokenTileBytes = 192 << 10;  // prepared rows of one tile stay in a core's second cache
-constexpr uint64_t kLeastChunkBytes = 16 << 10;  // of weights: below, claiming a chunk costs more than it balances
+constexpr uint64_t kLeastChunkBytes = 32 << 10;  // of weights: eight streams (rows8.hpp) of a page each
 
 // Rough nanoseconds on one thread: weights are read once, products are made at some 20 per ns.
 float cost_of(uint64_t rows, uint64_t row_bytes, uint64_t k, uint64_t tokens) {
