@@ -37,7 +37,7 @@ Buffer Device::import(const void* memory, uint64_t bytes) {
   brim_buffer* buffer = nullptr;
   brim_error error = empty_error();
   check(api().buffer_import(handle(), const_cast<void*>(memory), bytes, 1, &buffer, &error), error,
-        "importing the mapped file");
+        "importing the mapped file (load = read does without)");
   return Buffer(buffer, {&api()});
 }
 

@@ -57,8 +57,8 @@ void Residency::allocate() {
 
   // Copied weights fill buffers of at most max_alloc, one behind the other.
   weight_places_.resize(plan_->weights.size());
-  const model::ModelFile& file = plan_->model->file;
   for (uint32_t i = 0; i < devices_.size(); ++i) {
+    import_weights(i);
     OnDevice& on = devices_[i];
     const uint32_t heap = plan_->devices[i].local_heap;
     const uint64_t most = std::max<uint64_t>(plan_->device(i).heaps[heap].info.max_alloc, 1);
@@ -78,22 +78,42 @@ void Residency::allocate() {
     };
     for (uint32_t w = 0; w < plan_->weights.size(); ++w) {
       const negotiator::WeightPlan& weight = plan_->weights[w];
-      if (weight.device != i) continue;
-      if (weight.residence == Residence::kMapped) {
-        if (on.files.empty()) {
-          for (size_t f = 0; f < file.file_count(); ++f) {
-            on.files.push_back(on.device->import(file.file(f).data(), file.file(f).size()));
-          }
-        }
-        const model::Tensor& tensor = *plan_->model->description->weights[weight.weight].tensor;
-        weight_places_[w] = {on.files[tensor.file].get(), tensor.offset};
-        continue;
-      }
+      if (weight.device != i || weight.residence == Residence::kMapped) continue;
       if (run_bytes + weight.bytes > most) flush();
       run.push_back(w);
       run_bytes += weight.bytes;
     }
     flush();
+  }
+}
+
+// Tensors that are read in place, in the order of the file: each window reaches as far as one buffer may.
+void Residency::import_weights(uint32_t device) {
+  const auto tensor_of = [&](uint32_t w) -> const model::Tensor& {
+    return *plan_->model->description->weights[plan_->weights[w].weight].tensor;
+  };
+  std::vector<uint32_t> mapped;
+  for (uint32_t w = 0; w < plan_->weights.size(); ++w) {
+    if (plan_->weights[w].device == device && plan_->weights[w].residence == Residence::kMapped) mapped.push_back(w);
+  }
+  std::sort(mapped.begin(), mapped.end(), [&](uint32_t a, uint32_t b) {
+    return std::pair(tensor_of(a).file, tensor_of(a).offset) < std::pair(tensor_of(b).file, tensor_of(b).offset);
+  });
+  OnDevice& on = devices_[device];
+  const uint64_t most = plan_->device(device).heaps[plan_->devices[device].local_heap].info.max_alloc;
+  for (size_t first = 0, next; first < mapped.size(); first = next) {
+    const model::Tensor& head = tensor_of(mapped[first]);
+    const uint64_t begin = head.offset / negotiator::kWindowBorder * negotiator::kWindowBorder;
+    uint64_t end = head.offset + head.bytes;
+    for (next = first + 1; next < mapped.size(); ++next) {
+      const model::Tensor& tensor = tensor_of(mapped[next]);
+      if (tensor.file != head.file || tensor.offset + tensor.bytes - begin > most) break;
+      end = std::max(end, tensor.offset + tensor.bytes);
+    }
+    on.windows.push_back(on.device->import(plan_->model->file.file(head.file).data() + begin, end - begin));
+    for (size_t i = first; i < next; ++i) {
+      weight_places_[mapped[i]] = {on.windows.back().get(), tensor_of(mapped[i]).offset - begin};
+    }
   }
 }
 

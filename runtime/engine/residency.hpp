@@ -41,7 +41,7 @@ class Residency {
     // Host addresses, where the buffer is in a host-visible heap; null otherwise.
     std::byte *arena_map = nullptr, *outputs_map = nullptr, *embedding_map = nullptr, *step_map = nullptr,
               *staging_map = nullptr;
-    std::vector<Buffer> files;               // the mapped files, imported
+    std::vector<Buffer> windows;             // of the mapped files, imported
     std::vector<Buffer> weights;             // of what is copied
     std::vector<brim_program_state> states;  // of those that live here, with their buffers
   };
@@ -63,6 +63,7 @@ class Residency {
   };
 
   void allocate();
+  void import_weights(uint32_t device);
   void load_weights(const LoadOptions& options);
   void copy_weight(uint32_t index, const LoadOptions& options, uint64_t* done, uint64_t total);
 

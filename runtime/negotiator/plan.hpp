@@ -22,6 +22,9 @@ inline constexpr uint32_t kProgramsKept = 64;
 // write; so a step that is cancelled anywhere changes nothing.
 inline constexpr uint32_t kSlotsPerSequence = 3;
 // Weights that are copied lie one behind the other, each on such a border.
+// A mapped file is imported by windows of at most the heap's max_alloc, which begin on such borders: a multiple of what
+// systems call a page and of what devices ask of imported memory.
+inline constexpr uint64_t kWindowBorder = 65536;
 inline constexpr uint64_t align_weight(uint64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 struct Placement {

@@ -86,6 +86,7 @@ std::string why_not_mapped(const Plan& plan, const DevicePlan& d, const model::T
     return "the device cannot read host memory in place";
   }
   if (heap.info.alignment && tensor.offset % heap.info.alignment) return "tensors of the file are not aligned for it";
+  if (tensor.offset % kWindowBorder + tensor.bytes > heap.info.max_alloc) return "larger than one buffer may be";
   return {};
 }
 

@@ -96,6 +96,28 @@ TEST_CASE("layers split between an asynchronous device and the CPU give the CPU'
   }
 }
 
+TEST_CASE("a file larger than one buffer of the device is read in place, window by window") {
+  SmallModel m = three_layers(true);
+  m.width = 256;
+  m.ff = 512;
+  const File file(m);
+  Runtime cpu;
+  const Model reference(cpu, file.path, strict(128, 2));
+  const auto wanted = scenario(reference);
+  const uint64_t most = 512 << 10;
+  REQUIRE(std::filesystem::file_size(file.path) > 2 * most);
+  std::shared_ptr<Misuse> misuse;
+  {
+    const Runtime runtime(2, true, async({{"import", 1}, {"max_alloc", most}}));
+    misuse = runtime.misuse;
+    Placed placed(runtime, 0b111, 3, strict(128, 2));
+    placed.request.n_batch = 48;  // states and activations have to fit a buffer as well
+    const Model model(runtime, file.path, placed.request);
+    CHECK(largest_difference(wanted, scenario(model)) < 1e-5);
+  }
+  CHECK(misuse->said() == "");
+}
+
 TEST_CASE("without placements the accelerator takes the model, in plans too") {
   const File file;
   const Runtime runtime(2, true);

@@ -37,6 +37,12 @@ struct Settings {
   uint64_t budget = 64ull << 20;  // bytes of heap 0
   uint64_t max_alloc = 4ull << 20;  // largest buffer of heap 0
   uint64_t max_binding = 16384;     // bytes
+  uint64_t import = 0;              // 1: reads host memory in place, and packs nothing
+
+  uint64_t alignment() const { return import ? 32 : 64; }  // of offsets in buffers; 32 is the files'
+  bool packs(const brim_value_desc& weight) const {
+    return !import && weight.dtype == BRIM_DTYPE_Q8_0 && weight.rank == 2;
+  }
 };
 
 constexpr uint64_t kVisibleAlloc = 256ull << 20;  // largest buffer of heap 1
@@ -104,6 +110,7 @@ struct brim_buffer {
   std::byte* data = nullptr;
   uint64_t bytes = 0;
   uint32_t heap = 0;
+  bool imported = false;
   std::atomic<uint32_t> pending{0};  // pieces of submitted work that use it
 };
 

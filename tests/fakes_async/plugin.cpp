@@ -53,9 +53,9 @@ brim_status heap_info(brim_device* device, uint32_t heap, brim_heap_info* out, b
   return guard(error, [&] {
     check_heap(heap);
     brim_heap_info info{};
-    info.alignment = 64;
+    info.alignment = device->plugin->settings.alignment();
     if (heap == 0) {
-      info.flags = BRIM_HEAP_DEVICE_LOCAL;
+      info.flags = BRIM_HEAP_DEVICE_LOCAL | (device->plugin->settings.import ? BRIM_HEAP_IMPORT_HOST : 0);
       info.pool_id[0] = 0xA57;
       info.size = device->plugin->settings.budget;
       info.max_alloc = device->plugin->settings.max_alloc;
@@ -105,6 +105,17 @@ brim_status buffer_alloc(brim_device* device, uint32_t heap, uint64_t bytes, bri
     *out = buffer;
   });
 }
+brim_status buffer_import(brim_device* device, void* memory, uint64_t bytes, uint32_t, brim_buffer** out,
+                          brim_error* error) {
+  return guard(error, [&] {
+    brim_plugin* p = device->plugin;
+    p->count_call();
+    if (!p->settings.import) throw Failure{BRIM_UNSUPPORTED, "no host memory is read in place"};
+    if (bytes > p->settings.max_alloc) p->refuse("memory beyond max_alloc was imported as one buffer");
+    if (reinterpret_cast<uintptr_t>(memory) % 4096 != 0) p->refuse("memory was imported that begins within a page");
+    *out = make<brim_buffer>(p, p, static_cast<std::byte*>(memory), bytes, 0u, true);
+  });
+}
 brim_status buffer_map(brim_buffer* buffer, void** out, brim_error* error) {
   return guard(error, [&] {
     buffer->plugin->count_call();
@@ -119,9 +130,9 @@ void buffer_free(brim_buffer* buffer) {
   while (buffer->pending) std::this_thread::yield();
   {
     const std::lock_guard lock(p->mutex);
-    if (buffer->heap == 0) p->used -= buffer->bytes;
+    if (buffer->heap == 0 && !buffer->imported) p->used -= buffer->bytes;
   }
-  p->api->free(p->host, buffer->data, buffer->bytes, 64);
+  if (!buffer->imported) p->api->free(p->host, buffer->data, buffer->bytes, 64);
   unmake(p, buffer);
 }
 
@@ -199,10 +210,10 @@ brim_status state_layout(brim_device*, const brim_state_desc* state, uint32_t dt
                          brim_error* error) {
   return guard(error, [&] { give(out, layout_of(*state, dtype)); });
 }
-brim_status pack_size(brim_device*, const brim_graph* graph, brim_value weight, uint64_t* bytes, uint64_t* layout_id,
-                      brim_error*) {
+brim_status pack_size(brim_device* device, const brim_graph* graph, brim_value weight, uint64_t* bytes,
+                      uint64_t* layout_id, brim_error*) {
   const brim_value_desc& w = *brim_graph_value(graph, weight);
-  const bool packs = w.dtype == BRIM_DTYPE_Q8_0 && w.rank == 2;
+  const bool packs = device->plugin->settings.packs(w);
   *layout_id = packs ? kPackedLayout : 0;
   if (packs) *bytes = w.dim[0].k * brim_dtype_row_bytes(w.dtype, w.dim[1].k);
   return BRIM_OK;
@@ -300,6 +311,7 @@ brim_backend make_backend() {
   b.heap_info = heap_info;
   b.heap_budget = heap_budget;
   b.buffer_alloc = buffer_alloc;
+  b.buffer_import = buffer_import;
   b.buffer_map = buffer_map;
   b.buffer_free = buffer_free;
   b.queue_create = queue_create;
@@ -334,6 +346,7 @@ uint64_t* field(Settings& s, std::string_view key) {
   if (key == "budget") return &s.budget;
   if (key == "max_alloc") return &s.max_alloc;
   if (key == "max_binding") return &s.max_binding;
+  if (key == "import") return &s.import;
   return nullptr;
 }
 

@@ -38,7 +38,7 @@ void check_binding(const brim_program& p, brim_value v, bool buffers) {
   const bool weight = desc.kind == BRIM_VALUE_WEIGHT;
   uint64_t bytes = 0, row = 0;
   for (const Piece& piece : bound->second) {
-    const uint64_t wanted = weight && desc.dtype == BRIM_DTYPE_Q8_0 && desc.rank == 2 ? kPackedLayout : 0;
+    const uint64_t wanted = weight && p.plugin->settings.packs(desc) ? kPackedLayout : 0;
     if (piece.layout != wanted) p.plugin->refuse(named(v) + " is bound with a wrong layout id");
     if (piece.layout == 0 && weight && piece.bytes > p.plugin->settings.max_binding) {
       p.plugin->refuse(named(v) + " is bound in a piece beyond max_binding");
@@ -49,7 +49,8 @@ void check_binding(const brim_program& p, brim_value v, bool buffers) {
     if (buffers) {
       p.plugin->want_live(piece.buffer, "a bound buffer");
       range(piece.buffer, piece.offset, piece.bytes, "a binding");
-      if (piece.offset % 64) p.plugin->refuse(named(v) + " is bound at an offset that is not aligned");
+      if (piece.offset % p.plugin->settings.alignment())
+        p.plugin->refuse(named(v) + " is bound at an offset that is not aligned");
     }
   }
   if (row && row != desc.dim[0].k) p.plugin->refuse(named(v) + " is not bound as a whole");
