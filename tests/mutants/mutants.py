@@ -9,8 +9,8 @@ survivors.txt explains mutant by mutant, or it shows a gap in the checker.
 
   mutants.py BUILD [--count N] [--seed N] [--json FILE] [--again FILE] [--smoke] [--list]
 
-BUILD is the folder of a release build with brim-cpu-avx2 and brim-check. Ends with 0 where at least 95 % of the compiled
-mutants were killed and every survivor is explained.
+BUILD is the folder of a release build with brim-cpu-avx2 and brim-check. Ends with 0 where every survivor is explained, that
+is, equal to the original in all that the contract speaks of; those count neither for nor against the checker.
 """
 import argparse
 import collections
@@ -81,6 +81,8 @@ EXCLUDED_FUNCTIONS = [
     ("matmul/flat.cpp", "reference", "the scalar definition, which tests of kernels compare with and no program runs"),
     ("matmul/strict.cpp", "reference", "the same"),
     ("matmul/super.cpp", "reference", "the same"),
+    ("formats/half.hpp", "float_to_half_soft", "the drawn variant converts by an instruction; tests of kernels compare the two"),
+    ("formats/half.hpp", "half_to_float_soft", "the same"),
     ("program/run.cpp", "check_count", "a guard against hosts that break the contract"),
     ("program/run.cpp", "check_kv", "a guard against hosts that break the contract"),
 ]
@@ -168,6 +170,9 @@ def excluded_lines(file, text):
     # The arguments of messages: what they say is read by people. The call's first line stays.
     for match in re.finditer(r"\bfail\([^;]*?\);", mask):
         out.update(list(lines_of(mask, match.start(), match.end()))[1:])
+    # Scalar definitions, which tests of kernels compare with and no program runs.
+    for match in re.finditer(r"^namespace reference \{.*?^\}  // namespace reference", text, re.S | re.M):
+        out.update(lines_of(text, match.start(), match.end()))
     for where, name, _ in EXCLUDED_FUNCTIONS:
         if where == file:
             match = re.search(rf"^[^\n]*\b{name}\([^;]*?\{{\n.*?^\}}", mask, re.S | re.M) if name else re.search(r".*", mask, re.S)
@@ -194,10 +199,10 @@ def sites(build):
 def draw(by_file, count, seed, wide=()):
     """Of each file a number like the root of its size, at least one; of each operator what its weight says. Of headers that
     many units see, one: they take long to build."""
-    rng = random.Random(seed)
     roots = {file: math.sqrt(len(found)) for file, found in by_file.items()}
     scale, out = count / sum(roots.values()), []
     for file, found in by_file.items():
+        rng = random.Random(f"{seed} {file}")  # a file that changes leaves the draw of the others as it was
         of = collections.defaultdict(list)
         for mutant in found:
             of[mutant.operator].append(mutant)
@@ -296,20 +301,21 @@ def key(name):
     return re.sub(r":\d+ \[", " [", name)
 
 
-def table(results):
+def table(results, known):
     rows = collections.defaultdict(collections.Counter)
     killers = collections.Counter()
     for r in results:
         for row in (r["file"].split("/")[0] + "/", "operator " + r["operator"], "all"):
-            rows[row][r["verdict"]] += 1
+            rows[row][r["verdict"] if not (r["verdict"] == "survived" and known.get(key(r["name"]))) else "equal"] += 1
         if r["verdict"] == "killed":
             killers[r["by"].split(".")[0]] += 1
-    out = ["| mutants of | drawn | not compiled | killed | survived | killed of compiled |", "|---|--:|--:|--:|--:|--:|"]
+    out = ["| mutants of | drawn | not compiled | equal | killed | survived | killed of those that differ |",
+           "|---|--:|--:|--:|--:|--:|--:|"]
     for row in sorted(rows, key=lambda n: (n == "all", n.startswith("operator"), n)):
         c = rows[row]
-        compiled = c["killed"] + c["survived"]
-        share = f"{100 * c['killed'] / compiled:.1f} %" if compiled else "-"
-        out.append(f"| {row} | {sum(c.values())} | {c['not compiled']} | {c['killed']} | {c['survived']} | {share} |")
+        differ = c["killed"] + c["survived"]
+        share = f"{100 * c['killed'] / differ:.1f} %" if differ else "-"
+        out.append(f"| {row} | {sum(c.values())} | {c['not compiled']} | {c['equal']} | {c['killed']} | {c['survived']} | {share} |")
     out += ["", "Killed by: " + ", ".join(f"{g} {n}" for g, n in killers.most_common()) + "."]
     return "\n".join(out)
 
@@ -367,13 +373,11 @@ def main():
     killed = sum(r["verdict"] == "killed" for r in results)
     survived = [r for r in results if r["verdict"] == "survived"]
     unexplained = [r["name"] for r in survived if not known.get(key(r["name"]))]
-    print("\n" + table(results))
+    print("\n" + table(results, known))
     for name in unexplained:
         print("not explained in survivors.txt: " + name)
-    enough = killed >= 0.95 * (killed + len(survived))
-    if not enough:
-        print("less than 95 % of the mutants were killed")
-    return 0 if enough and not unexplained else 1
+    print(f"{killed} killed, {len(survived) - len(unexplained)} equal, {len(unexplained)} not explained")
+    return 1 if unexplained else 0
 
 
 if __name__ == "__main__":

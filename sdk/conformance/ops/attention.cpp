@@ -174,7 +174,8 @@ Case attention_case(Maker& make, uint32_t dtype, uint64_t must, const Shape& sha
 void add_attention(Maker& make, Cases& cases) {
   constexpr uint64_t kCausal = BRIM_ATTENTION_CAUSAL;
   const std::vector<std::pair<uint32_t, uint32_t>> one = {{1, 1}}, few = {{1, 67}, {5, 5}, {4, 36}},
-                                                   decode = {{1, 130}, {1, 1}, {1, 33}};
+                                                   decode = {{1, 130}, {1, 1}, {1, 33}},
+                                                   far = {{1, 700}, {2, 531}};  // more than one piece of any backend
   for (const uint32_t dtype : kStored) {
     cases.push_back(write_case(make, dtype, false));
     cases.push_back(write_case(make, dtype, true));
@@ -183,6 +184,10 @@ void add_attention(Maker& make, Cases& cases) {
       cases.push_back(attention_case(make, dtype, kCausal, {2, 2, 32, 96}, sequences));
     }
     cases.push_back(attention_case(make, dtype, 0, {4, 1, 64, 64}, few));
+    cases.push_back(attention_case(make, dtype, kCausal, {2, 1, 32, 32}, far));
+    cases.push_back(attention_case(make, dtype, kCausal | BRIM_ATTENTION_SINKS, {2, 1, 32, 32}, far));
+    cases.push_back(attention_case(make, dtype, kCausal | BRIM_ATTENTION_SLIDING_WINDOW, {2, 1, 32, 32}, far));
+    cases.push_back(attention_case(make, dtype, kCausal | BRIM_ATTENTION_V_FROM_K, {2, 1, 64, 32}, far));
     for (const uint64_t more : {BRIM_ATTENTION_SLIDING_WINDOW, BRIM_ATTENTION_SOFTCAP, BRIM_ATTENTION_SINKS,
                                 BRIM_ATTENTION_SLIDING_WINDOW | BRIM_ATTENTION_SINKS,
                                 BRIM_ATTENTION_SLIDING_WINDOW | BRIM_ATTENTION_SOFTCAP}) {

@@ -16,12 +16,21 @@ void product_row(const double* w, const double* x, uint32_t k, double* y, double
 
 uint32_t block_of(uint32_t dtype) { return brim_dtype_block_elements(dtype); }
 
-Case product(Maker& make, uint32_t dtype, uint32_t n, uint32_t k, uint32_t m, bool bias) {
+// `loud`: row t of the input has the signs of the weight's row t and one magnitude, so that every product of those two
+// is positive and as large as it gets. Sums in narrow integers that are wide enough for anything have to be wide enough
+// here.
+Case product(Maker& make, uint32_t dtype, uint32_t n, uint32_t k, uint32_t m, bool bias, bool loud = false) {
   Case c;
   c.name = std::string("[") + std::to_string(n) + ", " + std::to_string(k) + "] x " + std::to_string(m) + " rows";
   c.op = BRIM_OP_MATMUL;
   c.dtype = dtype;
   c.in = {make.weights(dtype, {n, k}), make.rows({m, k})};
+  if (loud) {
+    c.name += ", all products positive";
+    for (uint64_t i = 0; i < uint64_t{m} * k; ++i) {
+      put(c.in[1], i, c.in[0].exact[i % (uint64_t{n} * k)] < 0 ? -1.5f : 1.5f);
+    }
+  }
   c.out = {row_result({m, n})};
   std::vector<double>& y = c.out[0].exact;
   c.scale.resize(y.size());
@@ -54,6 +63,7 @@ void plain(Maker& make, Cases& cases) {
     cases.push_back(product(make, dtype, 64, block == 1 ? 2048 : 2048 / block * block, 3, true));
     cases.push_back(product(make, dtype, 33, 2 * block, 4, false));
     cases.push_back(product(make, dtype, 7, 5 * block, 33, true));
+    cases.push_back(product(make, dtype, 8, block == 1 ? 64 : 4 * block, 8, false, true));
   }
   Case empty = product(make, BRIM_DTYPE_F32, 5, 8, 0, false);
   empty.nan = NanReach::kNotAsked;

@@ -87,9 +87,9 @@ class Builder {
       return v;
     }
     built_.strided |= 1u << i;
-    // [rows, width + gap], of which the view leaves out the gap.
-    const uint32_t width = t.dims.back(), stride = width + kGap;
-    Dims shape = dims(t), strides(shape.size(), fixed(1));
+    // [rows, width + gap], of which the view leaves out the gap, and every other element where rows may be strided too.
+    const uint32_t inner = case_.op == BRIM_OP_COPY ? 2 : 1, width = t.dims.back(), stride = inner * width + kGap;
+    Dims shape = dims(t), strides(shape.size(), fixed(inner));
     brim_dim outer = fixed(1);
     uint32_t step = stride;
     for (size_t d = shape.size() - 1; d-- > 0;) {
@@ -101,8 +101,8 @@ class Builder {
     const uint64_t n = width == 0 ? 0 : bytes.size() / 4 / width;
     std::vector<std::byte>& spread = net.weights[base];
     spread.assign(n * stride * 4, std::byte{0xff});
-    for (uint64_t r = 0; r < n; ++r) {
-      std::memcpy(&spread[(r * stride + kBefore) * 4], &bytes[r * width * 4], uint64_t{width} * 4);
+    for (uint64_t i = 0; i < n * width; ++i) {
+      std::memcpy(&spread[(i / width * stride + kBefore + i % width * inner) * 4], &bytes[i * 4], 4);
     }
     foreign_.push_back(base);
     return net.view(base, shape, strides, kBefore);
