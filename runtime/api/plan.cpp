@@ -27,6 +27,12 @@ negotiator::Request request_of(const brim_plan_request* given) {
     request.n_batch = static_cast<uint32_t>(o.integer("plan.batch"));
     request.kv_dtype = dtype_of(o.text("plan.kv_dtype"));
     request.numerics = o.text("plan.numerics") == "strict" ? BRIM_NUMERICS_STRICT : BRIM_NUMERICS_FAST;
+    const std::string mix = o.text("plan.mix");
+    request.mix = mix == "agent"   ? negotiator::Mix::kAgent
+                  : mix == "batch" ? negotiator::Mix::kBatch
+                                   : negotiator::Mix::kChat;
+    request.kv_least = dtype_of(o.text("plan.kv_least"));
+    request.ctx_least = static_cast<uint32_t>(o.integer("plan.context_least"));
     request.unsafe_overcommit = o.boolean("plan.unsafe_overcommit");
     request.load = o.text("load.io") == "map"    ? BRIM_LOAD_MAP
                    : o.text("load.io") == "read" ? BRIM_LOAD_READ
@@ -84,7 +90,7 @@ brim_status brim_plan_get_info(const brim_plan* handle, brim_plan_info* out, bri
     info.kv_tokens = plan.request.kv_tokens;
     info.bytes_per_token = plan.bytes_per_token;
     info.kv_bytes_per_token = plan.kv_bytes_per_token;
-    info.predicted_decode = plan.predicted_decode;
+    info.predicted_decode = plan.predicted.decode;
     write_struct(out, info, "brim_plan_info");
   });
 }

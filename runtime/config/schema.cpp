@@ -49,6 +49,11 @@ const std::vector<Option>& table() {
       choice("plan.kv_dtype", {"auto", "f32", "f16", "q8_0"},
              "How keys and values are stored; auto: f16, and f32 with strict numerics"),
       choice("plan.numerics", {"fast", "strict"}, "fast: what makes speed; strict: 32-bit activations throughout"),
+      choice("plan.mix", {"chat", "agent", "batch"},
+             "What plans are made fast for: prompts of 512, 16384 or 2048 tokens with answers of 256, 1024 or 256"),
+      choice("plan.kv_least", {"as_asked", "f16", "q8_0"}, "What KV may be lowered to where a plan does not fit"),
+      integer("plan.context_least", 0, kMost32,
+              "Tokens that the context may be lowered to where a plan does not fit; 0: none"),
       boolean("plan.unsafe_overcommit", false, "Load even if the memory there is does not suffice"),
 
       choice("load.io", {"auto", "map", "read"},

@@ -1,22 +1,10 @@
 #include <algorithm>
 #include <base/error.hpp>
+#include <negotiator/chain.hpp>
 #include <negotiator/stages.hpp>
 
 namespace brim::negotiator {
 namespace {
-
-// What is left to the rest of the machine: a twentieth of the memory, 1 GB at most.
-uint64_t reserve_of(const topology::Pool& pool) { return std::min<uint64_t>(pool.bytes / 20, 1'000'000'000); }
-
-uint64_t room_in(const Plan& plan, const PoolCharge& charge) {
-  const topology::Pool& pool = plan.model->machine->topology.pools[charge.pool];
-  const uint64_t reserve = reserve_of(pool);
-  uint64_t room = charge.available > reserve ? charge.available - reserve : 0;
-  for (const PoolLimit& limit : plan.request.limits) {
-    if (limit.pool == charge.pool) room = std::min(room, limit.bytes);
-  }
-  return room;
-}
 
 // The largest multiple of 256 tokens whose states fit into `room` bytes; 0 if none does.
 uint32_t context_that_fits(const Plan& plan, uint64_t room, uint32_t kv_dtype) {
@@ -58,6 +46,15 @@ std::string remedies(const Plan& plan, const PoolCharge& charge, uint64_t room) 
 
 }  // namespace
 
+uint64_t room_of(const Plan& plan, uint32_t index) {
+  const topology::Pool& pool = plan.model->machine->topology.pools[index];
+  uint64_t room = pool.budget;
+  for (const PoolLimit& limit : plan.request.limits) {
+    if (limit.pool == index) room = std::min(room, limit.bytes);
+  }
+  return room;
+}
+
 std::string bytes_text(uint64_t bytes) {
   static constexpr const char* kUnits[] = {"bytes", "kB", "MB", "GB", "TB"};
   double value = static_cast<double>(bytes);
@@ -96,7 +93,7 @@ void charge_pools(Plan& plan) {
 
   for (const PoolCharge& c : plan.pools) {
     const topology::Pool& pool = topology.pools[c.pool];
-    const uint64_t room = room_in(plan, c), wanted = c.total() + c.mapped;
+    const uint64_t room = room_of(plan, c.pool), wanted = c.total() + c.mapped;
     const std::string sum =
         fmt::format("{} of {}: weights {}, KV {}, activations {}, workspace {}, step {}", bytes_text(wanted), pool.name,
                     bytes_text(c.weights + c.mapped), bytes_text(c.kv), bytes_text(c.activations),
@@ -104,7 +101,7 @@ void charge_pools(Plan& plan) {
     if (wanted <= room) {
       plan.decisions.push_back({"fit", sum,
                                 fmt::format("{} are available, {} of them stay free for others",
-                                            bytes_text(c.available), bytes_text(reserve_of(pool)))});
+                                            bytes_text(c.available), bytes_text(pool.reserve))});
       continue;
     }
     if (plan.request.unsafe_overcommit) {
@@ -119,11 +116,6 @@ void charge_pools(Plan& plan) {
                     plan.request.n_ctx, plan.request.n_seqs, brim_dtype_name(plan.request.kv_dtype), sum,
                     bytes_text(room), bytes_text(c.available), remedies(plan, c, room)),
         {c.pool, wanted, room, 0});
-  }
-  const topology::Device& first = plan.device(0);
-  const uint64_t bandwidth = topology.pools[first.heaps[plan.devices[0].local_heap].pool].read_bandwidth;
-  if (plan.devices.size() == 1 && bandwidth && plan.bytes_per_token) {
-    plan.predicted_decode = static_cast<double>(bandwidth) / static_cast<double>(plan.bytes_per_token);
   }
 }
 

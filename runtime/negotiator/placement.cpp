@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <base/error.hpp>
 #include <graph/builder.hpp>
+#include <negotiator/chain.hpp>
 #include <negotiator/stages.hpp>
 #include <optional>
 #include <set>
@@ -20,11 +21,6 @@ uint32_t preference(uint32_t type) {
     default:
       return 3;
   }
-}
-
-const char* type_name(uint32_t type) {
-  static constexpr const char* kNames[] = {"discrete GPU", "integrated GPU", "accelerator", "CPU"};
-  return kNames[preference(type)];
 }
 
 class Placer {
@@ -113,17 +109,42 @@ class Placer {
 
   void choose_layers() {
     const uint32_t n_layers = plan_.model->require_description().model.n_layers;
-    uint32_t best = order_.front();
-    std::string because;
+    plan_.works = works_of(*plan_.model, *plan_.variant(BRIM_PHASE_DECODE, false).graph, plan_.request.kv_dtype);
+    std::vector<uint32_t> usable;
     for (const uint32_t device : order_) {
-      if (!runs_all(device)) continue;
-      best = device;
-      because = fmt::format("the fastest kind of device here ({}) that runs every op of the model",
-                            type_name(topology_.devices[device].info.type));
-      break;
+      if (runs_all(device)) usable.push_back(device);
     }
-    if (because.empty()) because = "no device runs every op of the model; the others help out where it cannot";
-    layer_device_.assign(n_layers, best);
+    std::string because;
+    if (usable.empty()) {
+      because = "no device runs every op of the model; the others help out where it cannot";
+      plan_.item_device.assign(n_layers + 2, order_.front());
+      plan_.apart.assign(n_layers + 2, false);
+    } else {
+      choose_devices(plan_, usable);
+      because = usable.size() == 1 ? "the only device here that runs every op of the model"
+                                   : "the least predicted time of all placements that fit";
+    }
+    place_as_asked(n_layers);
+    for (uint32_t l = 0; l < n_layers;) {
+      uint32_t end = l;
+      while (end < n_layers && plan_.item_device[end + 1] == plan_.item_device[l + 1]) ++end;
+      plan_.decisions.push_back({fmt::format("layers {} to {}", l, end - 1),
+                                 topology_.devices[plan_.item_device[l + 1]].name,
+                                 plan_.request.placements.empty() ? because : "asked for, or next to what was"});
+      l = end;
+    }
+    const auto n_apart = std::count(plan_.apart.begin(), plan_.apart.end(), true);
+    if (n_apart) {
+      plan_.decisions.push_back({fmt::format("experts of {} layers", n_apart), topology_.devices[plan_.home].name,
+                                 "their memory has room for them, and each token needs few of them"});
+    }
+    // Devices join in the order of the layers.
+    for (const uint32_t device : plan_.item_device) local(device);
+    for (uint32_t l = 0; l < n_layers; ++l) plan_.devices[local(plan_.item_device[l + 1])].layers.push_back(l);
+  }
+
+  // Placements that the host gave win. Then the embedding goes with the first layer, the head with the last.
+  void place_as_asked(uint32_t n_layers) {
     for (const Placement& p : plan_.request.placements) {
       if (p.device >= topology_.devices.size() || !topology_.takes_part(topology_.devices[p.device])) {
         fail(BRIM_INVALID_ARGUMENT, "a placement names device {}; there are {} (`brim devices` lists them)", p.device,
@@ -133,16 +154,13 @@ class Placer {
         fail(BRIM_INVALID_ARGUMENT, "a placement names layers {} to {}; the model has {}", p.first_layer,
              uint64_t{p.first_layer} + p.n_layers - 1, n_layers);
       }
-      std::fill_n(layer_device_.begin() + p.first_layer, p.n_layers, p.device);
+      std::fill_n(plan_.item_device.begin() + p.first_layer + 1, p.n_layers, p.device);
     }
-    for (uint32_t l = 0; l < n_layers;) {
-      uint32_t end = l;
-      while (end < n_layers && layer_device_[end] == layer_device_[l]) ++end;
-      plan_.decisions.push_back({fmt::format("layers {} to {}", l, end - 1), topology_.devices[layer_device_[l]].name,
-                                 plan_.request.placements.empty() ? because : "asked for, or next to what was"});
-      for (uint32_t i = l; i < end; ++i) plan_.devices[local(layer_device_[l])].layers.push_back(i);
-      l = end;
-    }
+    if (plan_.request.placements.empty()) return;
+    plan_.item_device.front() = plan_.item_device[1];
+    plan_.item_device.back() = plan_.item_device[n_layers];
+    plan_.apart.assign(plan_.apart.size(), false);
+    plan_.rejected.clear();
   }
 
   // Position of a device in the plan; it joins when first used.
@@ -193,23 +211,10 @@ class Placer {
   void assign(Variant& v) {
     const graph::Graph& g = *v.graph;
     const auto n = static_cast<uint32_t>(g.nodes().size());
-    // The layer of a node that stands outside of layers is that of its neighbours: the first's before, the last's
-    // after.
-    std::vector<uint32_t> wanted(n, layer_device_.front());
-    bool inside = false;
-    for (uint32_t i = 0; i < n; ++i) {
-      const uint32_t layer = g.nodes()[i].layer;
-      if (layer != BRIM_NO_LAYER) {
-        if (layer >= layer_device_.size()) {
-          fail(BRIM_INVALID_ARGUMENT, "{}: the architecture emitted layer {} of {}", plan_.model->file.path(), layer,
-               layer_device_.size());
-        }
-        inside = true;
-        wanted[i] = layer_device_[layer];
-      } else if (inside) {
-        wanted[i] = layer_device_.back();
-      }
-    }
+    const std::vector<uint32_t> items = items_of(g, static_cast<uint32_t>(plan_.item_device.size() - 2));
+    std::vector<uint32_t> wanted(n);
+    for (uint32_t i = 0; i < n; ++i) wanted[i] = plan_.item_device[items[i]];
+    place_experts(g, items, wanted);
     // Nodes that touch one state stay together, over all variants.
     std::map<uint32_t, std::vector<uint32_t>> by_state;
     for (uint32_t i = 0; i < n; ++i) {
@@ -240,6 +245,25 @@ class Placer {
     }
   }
 
+  // Of a layer whose experts are apart: all that lies between the first and the last node that reads one.
+  void place_experts(const graph::Graph& g, const std::vector<uint32_t>& items, std::vector<uint32_t>& wanted) const {
+    const auto& weights = plan_.model->description->weights;
+    std::map<uint32_t, std::pair<uint32_t, uint32_t>> spans;  // by item
+    for (uint32_t i = 0; i < g.nodes().size(); ++i) {
+      if (!plan_.apart[items[i]]) continue;
+      const brim_node& node = g.nodes()[i];
+      for (uint32_t j = 0; j < node.n_in; ++j) {
+        if (!node.in[j]) continue;
+        const brim_value_desc& value = g.value(g.storage(node.in[j]));
+        if (value.kind != BRIM_VALUE_WEIGHT || !(weights[value.role].flags & BRIM_TENSOR_EXPERTS)) continue;
+        spans.try_emplace(items[i], i, i).first->second.second = i;
+      }
+    }
+    for (const auto& [item, span] : spans) {
+      std::fill(wanted.begin() + span.first, wanted.begin() + span.second + 1, plan_.home);
+    }
+  }
+
   void choose_heaps(DevicePlan& d) {
     const auto& heaps = topology_.devices[d.device].heaps;
     const auto first = [&](uint32_t flags) -> std::optional<uint32_t> {
@@ -260,8 +284,7 @@ class Placer {
 
   Plan& plan_;
   const topology::Topology& topology_;
-  std::vector<uint32_t> order_;         // live devices of the topology, preferred first
-  std::vector<uint32_t> layer_device_;  // per layer, of the topology
+  std::vector<uint32_t> order_;  // live devices of the topology, preferred first
   std::map<uint32_t, uint32_t> state_device_;
   std::set<std::pair<uint32_t, uint32_t>> helped_;  // (device, op) that a decision was written for
 };

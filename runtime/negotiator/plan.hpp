@@ -10,6 +10,7 @@
 #include <graph/step_layout.hpp>
 #include <map>
 #include <negotiator/open_model.hpp>
+#include <negotiator/work.hpp>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,10 @@ struct PoolLimit {
   uint64_t bytes;
 };
 
+// What the machine will mostly do: tokens of prompts against tokens of answers.
+enum class Mix { kChat, kAgent, kBatch };  // 512/256, 16384/1024, 2048/256
+const char* mix_name(Mix mix);
+
 // What the host asked for; 0 means the default that brim.h names.
 struct Request {
   uint32_t n_ctx = 0, n_seqs = 0, n_batch = 0;
@@ -47,12 +52,31 @@ struct Request {
   uint64_t outputs = 0;  // bits (1 << BRIM_OUTPUT_*)
   uint64_t inputs = 0;   // bits (1 << BRIM_INPUT_EMBEDDING)
   bool unsafe_overcommit = false;
+  Mix mix = Mix::kChat;
+  // What a plan may go down to where the request does not fit; 0: nothing is lowered.
+  uint32_t kv_least = 0;   // BRIM_DTYPE_F16 or Q8_0
+  uint32_t ctx_least = 0;  // tokens
   std::vector<Placement> placements;
   std::vector<PoolLimit> limits;
 };
 
 struct Decision {
   std::string what, choice, because;
+};
+
+// A way that was not taken.
+struct Rejected {
+  std::string what, because;
+  double relative = 0;  // its predicted time to the plan's; 0: it does not fit, or nothing is known
+};
+
+// Tokens/s of one sequence.
+struct Prediction {
+  bool known = false;
+  double decode = 0, low = 0, high = 0;  // at an empty context; nine of ten measurements lie between low and high
+  double decode_full = 0;                // at a full one
+  double prefill = 0;
+  Provenance provenance = Provenance::kLearned;  // the least certain that went into it
 };
 
 // A device that takes part; the numbers of `devices` below are positions in Plan::devices.
@@ -130,8 +154,20 @@ struct Plan {
   bool any_kv = true;                // no device's programs depend on n_kv
   std::vector<PoolCharge> pools;
   std::vector<Decision> decisions;
+  std::vector<Rejected> rejected;
   uint64_t bytes_per_token = 0, kv_bytes_per_token = 0;
-  double predicted_decode = 0;
+  Prediction predicted;
+
+  // The embedding, each layer and the head: what they cost, their devices of the topology, and whether their experts
+  // are apart, on `home`.
+  std::vector<ItemWork> works;
+  std::vector<uint32_t> item_device;
+  std::vector<bool> apart;
+  uint32_t home = 0;
+  // Bytes per pool of the topology that the choice of devices reckoned with, and what it lacked when it was made
+  // before.
+  std::vector<uint64_t> estimated;
+  std::vector<int64_t> correction;
 
   const topology::Device& device(uint32_t i) const { return model->machine->topology.devices[devices[i].device]; }
   const Variant& variant(uint32_t phase, bool embeddings) const;

@@ -1,5 +1,7 @@
 #include <base/error.hpp>
 #include <bit>
+#include <negotiator/chain.hpp>
+#include <negotiator/ladder.hpp>
 #include <negotiator/stages.hpp>
 
 namespace brim::negotiator {
@@ -19,17 +21,77 @@ brim_bucket Plan::bucket(uint32_t n_tokens, uint32_t n_kv) const {
   return b;
 }
 
+namespace {
+
+// What the exact sums took beyond the estimate that devices were chosen by, per pool.
+std::vector<int64_t> shortfall(const Plan& plan) {
+  std::vector<int64_t> correction(plan.model->machine->topology.pools.size());
+  for (const PoolCharge& c : plan.pools) {
+    const uint64_t estimated = c.pool < plan.estimated.size() ? plan.estimated[c.pool] : 0;
+    correction[c.pool] = static_cast<int64_t>(c.total() + c.mapped) - static_cast<int64_t>(estimated);
+  }
+  return correction;
+}
+
+// Devices are chosen by estimates. Where the exact sums then do not fit, what the estimates lacked is known, and the
+// choice is made again with it: programs and staging depend little on which layers a device has.
+std::shared_ptr<const Plan> plan_at_once(const std::shared_ptr<const OpenModel>& model, const Request& request) {
+  constexpr int kTries = 4;
+  std::vector<int64_t> correction;
+  for (int attempt = 1;; ++attempt) {
+    auto plan = std::make_shared<Plan>();
+    plan->model = model;
+    plan->request = request;
+    plan->correction = correction;
+    resolve_defaults(*plan);
+    place_nodes(*plan);
+    place_bytes(*plan);
+    measure_programs(*plan);
+    try {
+      charge_pools(*plan);
+      plan->predicted = predict(*plan);
+      return plan;
+    } catch (const Error& e) {
+      const bool choice = model->machine->topology.devices.size() > 1 && request.placements.empty();
+      if (e.code != BRIM_OUT_OF_MEMORY || !choice || plan->estimated.empty() || attempt == kTries) throw;
+      correction = shortfall(*plan);
+    }
+  }
+}
+
+}  // namespace
+
+const char* mix_name(Mix mix) {
+  static constexpr const char* kNames[] = {"chat", "agent", "batch"};
+  return kNames[static_cast<int>(mix)];
+}
+
 std::shared_ptr<const Plan> make_plan(std::shared_ptr<const OpenModel> model, const Request& request) {
-  auto plan = std::make_shared<Plan>();
-  plan->model = std::move(model);
-  plan->request = request;
-  topology::refresh(plan->model->machine->topology);
-  resolve_defaults(*plan);
-  place_nodes(*plan);
-  place_bytes(*plan);
-  measure_programs(*plan);
-  charge_pools(*plan);
-  return plan;
+  topology::refresh(model->machine->topology);
+  Request now = request;
+  std::vector<Rejected> rejected;
+  for (;;) {
+    try {
+      auto plan = plan_at_once(model, now);
+      if (rejected.empty()) return plan;
+      auto lowered = std::make_shared<Plan>(*plan);
+      lowered->rejected.insert(lowered->rejected.begin(), rejected.begin(), rejected.end());
+      return lowered;
+    } catch (const Error& e) {
+      if (e.code != BRIM_OUT_OF_MEMORY) throw;
+      Plan filled;
+      filled.model = model;
+      filled.request = now;
+      resolve_defaults(filled);
+      auto next = next_lower(request, filled.request);
+      if (!next) throw;
+      rejected.push_back(
+          {fmt::format("a context of {} with {} KV", filled.request.n_ctx, brim_dtype_name(filled.request.kv_dtype)),
+           fmt::format("does not fit: {} are wanted, {} can be used", bytes_text(e.detail[1]),
+                       bytes_text(e.detail[2]))});
+      now = *next;
+    }
+  }
 }
 
 }  // namespace brim::negotiator

@@ -163,36 +163,12 @@ void place_weights(Plan& plan) {
   }
 }
 
-// What decoding one token reads of the weights: lookups one row, experts the chosen ones.
-void count_traffic(Plan& plan) {
-  const Variant& v = plan.variant(BRIM_PHASE_DECODE, false);
-  std::map<brim_value, double> share;  // largest share of each weight that one node reads
-  for (const brim_node& node : v.graph->nodes()) {
-    for (uint32_t j = 0; j < node.n_in; ++j) {
-      if (!node.in[j]) continue;
-      const brim_value storage = v.graph->storage(node.in[j]);
-      const brim_value_desc& w = v.graph->value(storage);
-      if (w.kind != BRIM_VALUE_WEIGHT) continue;
-      double part = 1;
-      if (node.op == BRIM_OP_GATHER_ROWS && j == 0) part = 1.0 / w.dim[0].k;
-      if (node.op == BRIM_OP_GROUPED_MATMUL && j != 1) {  // weights and biases of the chosen experts
-        part = std::min(1.0, double(v.graph->value(node.in[2]).dim[1].k) / w.dim[0].k);
-      }
-      share[storage] = std::max(share[storage], part);
-    }
-  }
-  for (const auto& [value, part] : share) {
-    plan.bytes_per_token += static_cast<uint64_t>(
-        part * static_cast<double>(graph::value_bytes(v.graph->value(value), plan.buckets.front())));
-  }
-}
-
 }  // namespace
 
 void place_bytes(Plan& plan) {
   place_states(plan);
   place_weights(plan);
-  count_traffic(plan);
+  for (const ItemWork& item : plan.works) plan.bytes_per_token += item.read;
 }
 
 uint64_t state_bytes(const Plan& plan, uint32_t n_ctx, uint32_t kv_dtype) {

@@ -59,6 +59,10 @@ brim::Config make_config(const RuntimeOptions& options, const PlanOptions& plan)
   if (plan.context) config.set("plan.context", std::to_string(*plan.context));
   if (plan.batch) config.set("plan.batch", std::to_string(*plan.batch));
   if (plan.kv) config.set("plan.kv_dtype", *plan.kv);
+  if (plan.sequences) config.set("plan.sequences", std::to_string(*plan.sequences));
+  if (plan.kv_least) config.set("plan.kv_least", *plan.kv_least);
+  if (plan.context_least) config.set("plan.context_least", std::to_string(*plan.context_least));
+  if (plan.mix) config.set("plan.mix", *plan.mix);
   if (plan.numerics) config.set("plan.numerics", *plan.numerics);
   if (plan.load) config.set("load.io", *plan.load);
   return config;

@@ -57,7 +57,7 @@ void add_runtime_options(CLI::App& app, RuntimeOptions& options) {
 
 void add_plan_options(CLI::App& app, PlanOptions& options) {
   const char* const group = "Plan";
-  app.add_option("-c,--context", options.context,
+  app.add_option("-c,--ctx,--context", options.context,
                  "Tokens that a text can hold. Default: what the model was trained for, at most 8192")
       ->type_name("TOKENS")
       ->check(CLI::PositiveNumber)
@@ -66,9 +66,23 @@ void add_plan_options(CLI::App& app, PlanOptions& options) {
       ->type_name("TOKENS")
       ->check(CLI::PositiveNumber)
       ->group(group);
-  app.add_option("--kv", options.kv, "Type of the KV cache: f32, f16 or q8_0. Default f16, f32 with strict numerics")
+  app.add_option("--kv", options.kv, "Type of the KV cache: f32, f16, q8_0 or auto: f16, f32 with strict numerics")
       ->type_name("TYPE")
-      ->check(CLI::IsMember({"f32", "f16", "q8_0"}))
+      ->check(CLI::IsMember({"auto", "f32", "f16", "q8_0"}))
+      ->group(group);
+  app.add_option("--kv-least", options.kv_least,
+                 "Where the plan does not fit, the KV cache may be lowered to f16 or q8_0. Default: it is not")
+      ->type_name("TYPE")
+      ->check(CLI::IsMember({"f16", "q8_0"}))
+      ->group(group);
+  app.add_option("--ctx-least", options.context_least,
+                 "Where the plan does not fit, the context may be halved down to so many tokens. Default: it is not")
+      ->type_name("TOKENS")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--mix", options.mix, "What to be fast for: chat, agent (long prompts) or batch. Default chat")
+      ->type_name("MIX")
+      ->check(CLI::IsMember({"chat", "agent", "batch"}))
       ->group(group);
   app.add_option("--numerics", options.numerics,
                  "fast: 8-bit activations and whatever else makes speed; strict: F32 throughout. Default fast")

@@ -52,8 +52,8 @@ void add_runtime_options(CLI::App& app, RuntimeOptions& options);
 
 // Of every command that plans.
 struct PlanOptions {
-  std::optional<uint32_t> context, batch;
-  std::optional<std::string> kv, numerics, load;
+  std::optional<uint32_t> context, batch, sequences, context_least;
+  std::optional<std::string> kv, kv_least, numerics, load, mix;
   std::string device;
   bool unsafe_overcommit = false;
 };

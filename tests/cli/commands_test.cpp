@@ -90,6 +90,17 @@ TEST_CASE("plan says the same in its table as in JSON, to the byte") {
   }
 }
 
+TEST_CASE("plan answers for a shape without a file, and a refusal is JSON too") {
+  const Json plan = Json::parse(brim_command("plan --json --unsafe-overcommit --ctx 4096 llama-3-8b:q4_k_m").out);
+  CHECK(plan.at("context") == 4096);
+  CHECK(plan.at("kv_bytes_per_token") == 128 * 1024);
+  CHECK(plan.at("layers").size() == 32);
+  const Outcome refused = brim_command("plan --json llama-3.1-405b:f16");
+  CHECK(refused.code == 1);
+  CHECK(Json::parse(refused.out).at("fits") == false);
+  CHECK(has(refused.err, "What would fit"));
+}
+
 TEST_CASE("bench measures and writes what it says") {
   const Tiny tiny;
   const Json json = Json::parse(brim_command("bench " + tiny.random + " -p 32 -n 8 -r 2 -t 1 -o json").out);

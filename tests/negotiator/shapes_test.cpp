@@ -4,11 +4,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <loader/cpu_features.hpp>
 #include <model/shapes.hpp>
 #include <negotiator/plan.hpp>
 
 #include "../support/failure.hpp"
+#include "machine.hpp"
 
 using namespace brim;
 using namespace brim::negotiator;
@@ -56,23 +56,12 @@ constexpr Count kParameters[] = {
     {"gemma-3-4b", 3'880'099'328},   {"gemma-3-27b", 27'009'002'240},   {"mistral-24b", 23'572'403'200},
 };
 
-std::shared_ptr<Machine> machine() {
-  loader::Config config;
-  config.directories = {BRIM_BINARY_DIR "/lib/brim/plugins"};
-  config.cpu_features = loader::detect_cpu_features();
-  config.team = shared_team(1);
-  auto machine = std::make_shared<Machine>();
-  machine->loader = std::make_unique<loader::Loader>(config);
-  machine->topology = topology::detect(*machine->loader);
-  return machine;
-}
-
 double off(double found, double expected) { return std::fabs(found / expected - 1); }
 
 }  // namespace
 
 TEST_CASE("every shape plans to the bytes that are published for files of its name") {
-  const auto here = machine();
+  const auto here = test::machine();
   Request request;
   request.n_ctx = 8192;
   request.unsafe_overcommit = true;  // sizes, whatever this machine holds

@@ -1,0 +1,22 @@
+// The ladder of quality: what a plan may give up where the request does not fit, in this order: finer KV, then half of
+// the context, again and again. Only as far as the request allows, which by default is not at all; what lies further
+// down is told and not done.
+#pragma once
+
+#include <negotiator/plan.hpp>
+#include <optional>
+
+namespace brim::negotiator {
+
+// The next lower request that `asked` allows, of which `now` (every default filled in) did not fit; nothing at the end.
+std::optional<Request> next_lower(const Request& asked, const Request& now);
+
+// What the plan would be with less quality.
+struct Rung {
+  std::string what;        // "kv_dtype q8_0"
+  uint64_t kv_bytes = 0;   // instead of the plan's
+  double decode_full = 0;  // tokens/s at a full context; 0 unknown
+};
+std::vector<Rung> next_rungs(const Plan& plan);
+
+}  // namespace brim::negotiator
