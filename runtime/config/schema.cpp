@@ -70,6 +70,8 @@ const std::vector<Option>& table() {
       number("sampling.presence_penalty", 0, -100, 100, "Subtracted once from the logits of recent tokens"),
       integer("sampling.penalty_last_n", 64, 1 << 20, "How many tokens are recent; 0: 64"),
       integer("sampling.seed", 0, UINT64_MAX, "The same seed, logits and build draw the same tokens"),
+      integer("sampling.lookahead", 7, 64,
+              "Most tokens guessed ahead a step where the text repeats itself; the text stays the same; 0: none"),
   };
   return options;
 }

@@ -309,7 +309,9 @@ void Engine::publish(Job& job) {
   job.next += job.taken;
   job.taken = 0;
   const bool done = job.next == job.rows.size();
-  for (const Touched& t : job.touched) sequences_.slide(t.sequence, done ? sequences_[t.sequence].length : t.length);
+  for (const Touched& t : job.touched) {
+    sequences_.slide(t.sequence, done ? sequences_[t.sequence].length - job.guessed : t.length);
+  }
 }
 
 // As before the job: lengths, blocks, slots.

@@ -1,9 +1,15 @@
 // brim_generate: prompt in, text out. Runs in the caller's thread; the steps run on the engine's, together with those
 // of other sessions.
+//
+// A step runs the last token and guesses of what follows it (lookahead.hpp). The sampler then goes through its rows in
+// order, as it would through steps of one token, until it chooses something else than was guessed; what lies behind is
+// trimmed. A row's bits do not depend on what else is in its step, so logits, draws and text are those of steps of one
+// token, greedy or sampled.
 #include <algorithm>
 #include <base/pace.hpp>
 #include <chrono>
 #include <cmath>
+#include <engine/lookahead.hpp>
 #include <engine/session.hpp>
 #include <engine/stop_filter.hpp>
 #include <text/detokenizer.hpp>
@@ -18,6 +24,15 @@ uint64_t since(Clock::time_point start) {
 }
 
 }  // namespace
+
+// A recurrent state cannot be trimmed. Where a row's bits depend on its step, guesses would change the text.
+bool Session::may_guess() const {
+  const negotiator::Plan& plan = engine_->plan();
+  for (uint32_t d = 0; d < plan.devices.size(); ++d) {
+    if (!(plan.device(d).info.flags & BRIM_DEVICE_BATCH_INVARIANT)) return false;
+  }
+  return !engine_->with_sequences([](Sequences& s) { return s.has_recurrent(); });
+}
 
 void Session::generate(const brim_generate_info& info, const std::atomic<uint32_t>* cancel, Sampler* sampler,
                        const text::Tokenizer& tokenizer, brim_generate_result* result) {
@@ -40,7 +55,7 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
   check_room(info.sequence, prompt.size());
 
   // The space that begins a text is dropped only where no text stands before.
-  const std::vector<int32_t> before = tokens(info.sequence);
+  std::vector<int32_t> before = tokens(info.sequence);
   const auto special = [&](int32_t t) { return t >= 0 && tokenizer.is_special(t); };
   text::DecodeOptions decode;
   decode.text_start =
@@ -49,6 +64,14 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
   std::vector<std::string> stops;
   for (uint32_t i = 0; i < info.n_stops; ++i) stops.emplace_back(view(info.stops[i]));
   StopFilter filter(std::move(stops));
+
+  const uint32_t most_guessed =
+      may_guess() ? std::min({info.lookahead, engine_->plan().max_outputs() - 1, r.n_batch - 1}) : 0;
+  Lookahead lookahead(most_guessed);
+  std::vector<int32_t> text = std::move(before), rows;  // all tokens, and those of the step in hand
+  text.reserve(uint64_t{r.n_ctx} + 1);
+  text.insert(text.end(), prompt.begin(), prompt.end());
+  rows.reserve(uint64_t{1} + most_guessed);
 
   brim_generate_result done{};
   done.struct_size = sizeof(done);
@@ -62,7 +85,7 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
     const size_t piece = info.progress ? std::max<size_t>(r.n_batch, 1) : prompt.size();
     for (size_t at_token = 0; at_token < prompt.size(); at_token += piece) {
       const size_t n = std::min(piece, prompt.size() - at_token);
-      run_tokens(info.sequence, std::span(prompt).subspan(at_token, n), cancel);
+      run_tokens(info.sequence, std::span(prompt).subspan(at_token, n), 0, cancel);
       if (info.progress && pace.due(BRIM_STAGE_PREFILL, at_token + n, prompt.size())) {
         info.progress(info.user, BRIM_STAGE_PREFILL, at_token + n, prompt.size());
       }
@@ -83,8 +106,8 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
   done.prefill_ns = since(start);
 
   std::vector<float> changed;
-  const auto pick = [&]() -> int32_t {
-    std::span<const float> logits = output(BRIM_OUTPUT_LOGITS, 0);
+  const auto pick = [&](uint32_t row) -> int32_t {
+    std::span<const float> logits = output(BRIM_OUTPUT_LOGITS, row);
     if (info.on_logits) {
       changed.assign(logits.begin(), logits.end());
       info.on_logits(info.user, changed.data(), n_vocab);
@@ -118,11 +141,35 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
     if (done.n_generated > 1) done.decode_ns = since(first_token);
     if (result) *result = done;
   };
+  uint32_t held = length(info.sequence);  // tokens that were run and are right
+  uint32_t guessed = 0, right = 0;        // of the last step
+  const auto forget_guesses = [&] {
+    engine_->with_sequences([&](Sequences& s) { s.trim(static_cast<uint32_t>(local.id), held); });
+  };
+  const auto step = [&](int32_t token) {
+    const uint64_t room = std::min<uint64_t>({most_guessed, r.n_ctx - held - 1, most - done.n_generated - 1});
+    const std::span<const int32_t> guess = lookahead.guess(text, static_cast<uint32_t>(room));
+    rows.assign(1, token);
+    rows.insert(rows.end(), guess.begin(), guess.end());
+    guessed = static_cast<uint32_t>(guess.size());
+    try {
+      run_tokens(info.sequence, rows, guessed, cancel);
+    } catch (const Error& e) {
+      if (e.code != BRIM_CONTEXT_FULL || guessed == 0) throw;
+      guessed = 0;  // the pool may have room for the token alone
+      run_tokens(info.sequence, {&token, 1}, 0, cancel);
+    }
+    right = 0;
+    ++held;
+    ++done.n_steps;
+    done.n_guessed += guessed;
+  };
   int32_t token = kNone;
   try {
     for (;;) {
-      token = pick();
+      token = pick(right);
       local.pending = token;
+      text.push_back(token);
       ++done.n_generated;
       if (done.n_generated == 1) {
         done.first_token_ns = since(start);
@@ -132,25 +179,42 @@ void Session::generate(const brim_generate_info& info, const std::atomic<uint32_
         done.stop = BRIM_STOP_END;
         break;
       }
-      const std::string_view text = filter.push(detokenizer.push(token));
-      if (!give(text, token)) return finish(BRIM_STOP_CALLBACK);
-      if (filter.stopped()) return finish(BRIM_STOP_STRING);
+      const std::string_view piece = filter.push(detokenizer.push(token));
+      if (!give(piece, token)) {
+        done.stop = BRIM_STOP_CALLBACK;
+        break;
+      }
+      if (filter.stopped()) {
+        done.stop = BRIM_STOP_STRING;
+        break;
+      }
       if (done.n_generated >= most) {
         done.stop = BRIM_STOP_LENGTH;
         break;
       }
-      if (length(info.sequence) >= r.n_ctx) {
+      if (held >= r.n_ctx) {
         done.stop = BRIM_STOP_CONTEXT;
         break;
       }
-      run_tokens(info.sequence, {&token, 1}, cancel);
+      if (right < guessed && rows[right + 1] == token) {
+        ++right;
+        ++held;
+        ++done.n_right;
+      } else {
+        if (guessed != 0) lookahead.observe(guessed, right);
+        forget_guesses();
+        step(token);
+      }
       local.pending = kNone;
     }
   } catch (...) {
+    forget_guesses();
     finish(0);
     throw;
   }
+  forget_guesses();
   finish(done.stop);
+  if (done.stop == BRIM_STOP_CALLBACK || done.stop == BRIM_STOP_STRING) return;
   // What the decoder and the filter still hold.
   std::string rest(filter.push(detokenizer.flush()));
   rest += filter.flush();

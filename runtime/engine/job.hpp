@@ -38,6 +38,8 @@ struct Job {
   const std::atomic<uint32_t>* cancel = nullptr;
   std::atomic<uint32_t> abandoned{0};  // set by a session that leaves
 
+  uint32_t guessed = 0;  // rows at its end that may be taken back when it is done: a window keeps what they would free
+
   size_t next = 0;                                       // first row that has not run
   size_t taken = 0;                                      // rows in the step under way
   std::array<std::vector<float>, kOutputRoles> outputs;  // [n_outputs, width of the role]

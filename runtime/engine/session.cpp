@@ -153,6 +153,7 @@ void Session::begin_job(const std::atomic<uint32_t>* cancel) {
   job_.rows.clear();
   job_.embeddings.clear();
   job_.cancel = cancel;
+  job_.guessed = 0;
   more_.clear();
 }
 
@@ -235,9 +236,12 @@ std::span<const float> Session::output(uint32_t role, uint32_t i) const {
   return {job_.outputs[role].data() + i * width, width};
 }
 
-// The tokens, with logits of the last one. After the first calls nothing here allocates.
-void Session::run_tokens(uint32_t sequence, std::span<const int32_t> tokens, const std::atomic<uint32_t>* cancel) {
+// The tokens, the last `guessed` of which may be trimmed again, with logits of those and of the one before them. After
+// the first calls nothing here allocates.
+void Session::run_tokens(uint32_t sequence, std::span<const int32_t> tokens, uint32_t guessed,
+                         const std::atomic<uint32_t>* cancel) {
   begin_job(cancel);
+  job_.guessed = guessed;
   for (const int32_t token : tokens) {
     Row row{};
     row.token = token;
@@ -245,7 +249,7 @@ void Session::run_tokens(uint32_t sequence, std::span<const int32_t> tokens, con
     row.adapter = -1;
     job_.rows.push_back(row);
   }
-  job_.rows.back().outputs = 1u << BRIM_OUTPUT_LOGITS;
+  for (auto row = job_.rows.end() - 1 - guessed; row != job_.rows.end(); ++row) row->outputs = 1u << BRIM_OUTPUT_LOGITS;
   engine_->submit(job_);
   under_way_ = true;
   wait(UINT64_MAX);

@@ -54,7 +54,9 @@ class Session {
   uint32_t adopt(uint32_t id);
   void check_room(uint32_t sequence, uint64_t more);
   void begin_job(const std::atomic<uint32_t>* cancel);
-  void run_tokens(uint32_t sequence, std::span<const int32_t> tokens, const std::atomic<uint32_t>* cancel);
+  void run_tokens(uint32_t sequence, std::span<const int32_t> tokens, uint32_t guessed,
+                  const std::atomic<uint32_t>* cancel);
+  bool may_guess() const;
 
   std::shared_ptr<Engine> engine_;
   std::vector<Local> sequences_;

@@ -46,7 +46,8 @@ class Conversation {
         loaded_(loaded),
         summary_(machine, loaded),
         session_(loaded.model),
-        sampler_(make_sampling(machine.config, options), loaded.info.n_vocab) {
+        sampler_(make_sampling(machine.config, options), loaded.info.n_vocab),
+        lookahead_(lookahead_of(machine.config, options)) {
     reset();
     templated_ = !options.raw && template_works();
   }
@@ -158,6 +159,7 @@ class Conversation {
     what.sampler = &sampler_;
     what.stops = options_.stops;
     what.ignore_end = options_.ignore_eos;
+    what.lookahead = lookahead_;
     what.cancel = &interrupt::token();
     what.progress = bar.callback();
     what.on_text = [&](std::string_view piece, int32_t) {
@@ -261,6 +263,7 @@ class Conversation {
   Summary summary_;
   brim::Session session_;
   brim::Sampler sampler_;
+  uint32_t lookahead_;
   std::vector<Message> messages_;
   uint32_t sequence_ = 0;
   bool has_sequence_ = false;

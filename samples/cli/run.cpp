@@ -30,6 +30,10 @@ brim_sampling make_sampling(const brim::Config& config, const RunOptions& option
   return sampling;
 }
 
+uint32_t lookahead_of(const brim::Config& config, const RunOptions& options) {
+  return options.lookahead ? *options.lookahead : static_cast<uint32_t>(std::stoul(config.value("sampling.lookahead")));
+}
+
 std::vector<int32_t> tokens_of_start(const brim::Model& model, const std::string& text) {
   std::vector<int32_t> tokens = model.tokenize(text, BRIM_TOKENIZE_SPECIAL);
   const int32_t end = model.special(BRIM_TOKEN_EOS);
@@ -70,6 +74,7 @@ int complete(const RunOptions& options, const Machine& machine, const LoadedMode
   what.sampler = &sampler;
   what.stops = options.stops;
   what.ignore_end = options.ignore_eos;
+  what.lookahead = lookahead_of(machine.config, options);
   what.cancel = &interrupt::token();
   what.progress = bar.callback();
   bool line_open = false;
@@ -169,6 +174,11 @@ Command add_run(CLI::App& program) {
          "--seed", options->seed,
          "Seed of the draws: the same one gives the same text. Default: another one each time, told at the end")
       ->type_name("S")
+      ->group("Sampling");
+  app->add_option("--lookahead", options->lookahead,
+                  "Tokens guessed ahead at most where the text repeats itself; the text stays the same; 0: none")
+      ->type_name("N")
+      ->check(CLI::Range(64))
       ->group("Sampling");
   add_plan_options(*app, options->plan);
   add_runtime_options(*app, options->runtime);

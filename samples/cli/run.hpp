@@ -20,12 +20,15 @@ struct RunOptions {
   bool raw = false, chat = false, ignore_eos = false;
   std::vector<std::string> stops;
   std::optional<float> temperature, top_p, min_p, typical_p, repeat_penalty, frequency_penalty, presence_penalty;
-  std::optional<uint32_t> top_k, penalty_last_n;
+  std::optional<uint32_t> top_k, penalty_last_n, lookahead;
   std::optional<uint64_t> seed;
 };
 
 // The sampler of the configuration with the options on top; a seed of the system's where neither names one.
 brim_sampling make_sampling(const brim::Config& config, const RunOptions& options);
+
+// The option, else the configuration's.
+uint32_t lookahead_of(const brim::Config& config, const RunOptions& options);
 
 // Text as the model is to read it first: with what the file wants in front (BOS), never with an end of text behind.
 // Text without any token starts from BOS; HostError where the vocabulary has none.

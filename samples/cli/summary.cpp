@@ -22,17 +22,22 @@ std::string Summary::text(const brim_generate_result& result) {
     out += fmt::format("prefill  {:>6} tokens in {:>8}  {:>9.1f} tokens/s\n", result.n_prompt,
                        seconds(result.prefill_ns), per_second(result.n_prompt, result.prefill_ns));
   }
-  const uint64_t steps = result.n_generated > 1 ? result.n_generated - 1 : 0;
-  if (steps > 0 && result.decode_ns > 0) {
-    const double speed = per_second(steps, result.decode_ns);
+  const uint64_t tokens = result.n_generated > 1 ? result.n_generated - 1 : 0;
+  if (tokens > 0 && result.decode_ns > 0) {
+    const double speed = per_second(tokens, result.decode_ns);
     if (!bandwidth_) bandwidth_ = machine_.runtime.bandwidth();
-    const double used = static_cast<double>(model_.plan_info.bytes_per_token) * speed;
-    out += fmt::format("decode   {:>6} tokens in {:>8}  {:>9.1f} tokens/s", steps, seconds(result.decode_ns), speed);
+    const double used =
+        static_cast<double>(model_.plan_info.bytes_per_token) * per_second(result.n_steps, result.decode_ns);
+    out += fmt::format("decode   {:>6} tokens in {:>8}  {:>9.1f} tokens/s", tokens, seconds(result.decode_ns), speed);
     if (*bandwidth_ > 0) {
       out += fmt::format("  {:.0f} % of memory bandwidth ({:.1f} of {:.1f} GB/s)", 100 * used / *bandwidth_, used / 1e9,
                          *bandwidth_ / 1e9);
     }
     out += '\n';
+    if (result.n_guessed > 0) {
+      out += fmt::format("guessed  {:>6} tokens, {} of them right: {} steps\n", result.n_guessed, result.n_right,
+                         result.n_steps);
+    }
   }
   if (result.n_generated > 0) out += fmt::format("first token after {}\n", seconds(result.first_token_ns));
   return out + memory();

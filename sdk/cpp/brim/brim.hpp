@@ -322,6 +322,7 @@ struct Generation {
   std::span<const std::string> stops;
   bool ignore_end = false;
   const Cancel* cancel = nullptr;
+  uint32_t lookahead = 0;
   Progress progress;                                                  // of the prefill
   std::function<bool(std::string_view text, int32_t token)> on_text;  // true goes on
 };
@@ -426,6 +427,7 @@ class Session : public Handle<brim_session, brim_session_destroy> {
     info.stops = stops.data();
     info.n_stops = static_cast<uint32_t>(stops.size());
     info.ignore_end = what.ignore_end ? 1u : 0u;
+    info.lookahead = what.lookahead;
     info.cancel = what.cancel != nullptr ? what.cancel->get() : nullptr;
     info.user = &call;
     if (what.progress) {

@@ -434,6 +434,9 @@ typedef struct brim_generate_info {
   void(BRIM_CALL *on_logits)(void *user, float *logits, uint32_t n_vocab);
   /* In place of the sampler: returns the token. */
   int32_t(BRIM_CALL *choose)(void *user, const float *logits, uint32_t n_vocab);
+  /* Most tokens that a step may guess ahead where the text repeats itself; 0: none. The text, the calls of the callbacks and the
+   * sequence afterwards are the same; it is left out for models and devices that could not promise that. */
+  uint32_t lookahead;
 } brim_generate_info;
 
 typedef struct brim_generate_result {
@@ -441,8 +444,10 @@ typedef struct brim_generate_result {
   uint32_t stop; /* BRIM_STOP_* */
   uint64_t n_prompt, n_generated; /* tokens */
   uint64_t prefill_ns;     /* of the prompt, up to its logits */
-  uint64_t decode_ns;      /* of the n_generated - 1 steps after the first token */
+  uint64_t decode_ns;      /* of the n_generated - 1 tokens after the first */
   uint64_t first_token_ns; /* from the call to the first token */
+  uint64_t n_steps;        /* after the prompt: n_generated - 1, less the guesses that were right and needed no step */
+  uint64_t n_guessed, n_right; /* tokens guessed ahead, and how many of them the sampler chose */
 } brim_generate_result;
 
 /* [session] Runs the prompt, then token by token. The last token is part of the text and of the sequence's tokens only after it
