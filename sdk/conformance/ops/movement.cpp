@@ -31,7 +31,7 @@ void gather(Maker& make, Cases& cases) {
 
 void scatter(Maker& make, Cases& cases) {
   for (const uint32_t mode : {BRIM_SCATTER_SET, BRIM_SCATTER_ADD}) {
-    for (const uint32_t width : {1u, 19u, 64u}) {
+    for (const uint32_t width : {1u, 19u, 64u, 20001u}) {  // the last is worth sharing among threads
       Case c;
       c.name = std::string(mode == BRIM_SCATTER_SET ? "set" : "add") + " rows of " + std::to_string(width);
       c.op = BRIM_OP_SCATTER_ROWS;
@@ -82,6 +82,8 @@ void copies(Maker& make, Cases& cases) {
   cases.push_back(copy_case(by_row(ints({2, 3}, {INT32_MIN, -1, 0, 7, 65537, INT32_MAX})), BRIM_DTYPE_I32, "i32"));
   cases.push_back(
       copy_case(by_row(ints({2, 3}, {-16777216, -1, 0, 7, 65537, 16777215})), BRIM_DTYPE_F32, "i32 to f32"));
+  cases.push_back(
+      copy_case(by_row(of_values({2, 3}, {-16777216, -1, 0, 7, 65537, 16777215})), BRIM_DTYPE_I32, "whole"));
   // To halves: ties to even, the edge of the range, and numbers below the smallest normal.
   const std::vector<float> edges = {1 + 0x1p-11f, 1 + 0x3p-11f, 65519, 65520,     -65504,  0x1p-14f,
                                     0x1.8p-25f,   0x1p-25f,     -0.0f, kInfinity, 1 / 3.0f};
