@@ -127,6 +127,12 @@ brim_status brim_model_load(brim_model* handle, const brim_plan* plan, const bri
     if (need(plan, "plan").plan->model != model.open) {
       fail(BRIM_INVALID_ARGUMENT, "the plan was made for another model ({})", plan->plan->model->file.path());
     }
+    if (const std::string& machine = model.runtime->machine->topology.described_by; !machine.empty()) {
+      fail(BRIM_FAILED_PRECONDITION,
+           "the machine is '{}', which is described and not here: plans can be made for it, "
+           "and nothing loaded; leave runtime.machine out to load on this one",
+           machine);
+    }
     const brim_load_options o = given ? read_struct(given, "brim_load_options") : brim_load_options{};
     engine::LoadOptions options;
     if (o.cancel) options.cancel = &o.cancel->fired;

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <loader/cpu_features.hpp>
 #include <loader/paths.hpp>
+#include <topology/machine_file.hpp>
 #include <topology/report.hpp>
 
 using namespace brim;
@@ -44,6 +45,17 @@ std::shared_ptr<Team> team_of(const brim_runtime_config& given, const config::Op
   return team;
 }
 
+// Where plugins lie when nobody says so.
+std::string default_directory() {
+  const std::filesystem::path folder = loader::from_utf8(own_library_path()).parent_path() / "brim" / "plugins";
+  // On Windows the library lies in bin/, its plugins where every other system has them.
+  const std::filesystem::path beside = folder.parent_path().parent_path().parent_path() / "lib" / "brim" / "plugins";
+  std::error_code ignored;
+  const bool elsewhere =
+      !std::filesystem::is_directory(folder, ignored) && std::filesystem::is_directory(beside, ignored);
+  return loader::to_utf8(elsewhere ? beside : folder);
+}
+
 std::vector<std::string> directories_of(const brim_runtime_config& given, const config::Options& options) {
   std::vector<std::string> directories;
   if (given.n_plugin_dirs) {
@@ -54,14 +66,20 @@ std::vector<std::string> directories_of(const brim_runtime_config& given, const 
     return directories;
   }
   directories = options.folders("runtime.plugin_dirs");
-  if (!directories.empty()) return directories;
-  const std::filesystem::path folder = loader::from_utf8(own_library_path()).parent_path() / "brim" / "plugins";
-  // On Windows the library lies in bin/, its plugins where every other system has them.
-  const std::filesystem::path beside = folder.parent_path().parent_path().parent_path() / "lib" / "brim" / "plugins";
-  std::error_code ignored;
-  const bool elsewhere =
-      !std::filesystem::is_directory(folder, ignored) && std::filesystem::is_directory(beside, ignored);
-  return {loader::to_utf8(elsewhere ? beside : folder)};
+  if (directories.empty()) directories.push_back(default_directory());
+  return directories;
+}
+
+// Described machines lie beside the plugins.
+std::vector<std::string> machine_folders(const std::vector<std::string>& plugin_directories) {
+  std::vector<std::string> folders;
+  const auto add = [&](std::string folder) {
+    if (std::ranges::find(folders, folder) == folders.end()) folders.push_back(std::move(folder));
+  };
+  for (const std::string& directory : plugin_directories)
+    add(loader::to_utf8(loader::from_utf8(directory).parent_path() / "machines"));
+  add(loader::to_utf8(loader::from_utf8(default_directory()).parent_path() / "machines"));
+  return folders;
 }
 
 std::map<std::string, loader::Settings> settings_of(const config::Options& options) {
@@ -106,8 +124,13 @@ brim_status brim_runtime_create(const brim_runtime_config* config, brim_runtime*
     }
     auto machine = std::make_shared<negotiator::Machine>();
     machine->loader = std::make_unique<loader::Loader>(found);
-    machine->topology = topology::detect(*machine->loader);
-    require_live_device(*machine, found);
+    if (const std::string& described = options.text("runtime.machine"); described.empty()) {
+      machine->topology = topology::detect(*machine->loader);
+      if (options.boolean("runtime.require_device")) require_live_device(*machine, found);
+    } else {
+      const topology::MachineFile file = topology::open_machine(described, machine_folders(found.directories));
+      machine->topology = topology::describe(*machine->loader, file, described);
+    }
     auto runtime = std::make_shared<Runtime>();
     runtime->machine = std::move(machine);
     runtime->architecture = options.text("runtime.architecture");
@@ -135,10 +158,27 @@ brim_status brim_runtime_report(brim_runtime* handle, char* buf, uint64_t cap, u
   });
 }
 
+brim_status brim_runtime_machine(brim_runtime* handle, brim_str name, char* buf, uint64_t cap, uint64_t* need_bytes,
+                                 brim_error* error) {
+  return guard(error, [&] {
+    Runtime& runtime = *need(handle, "runtime").runtime;
+    const std::string_view called = read_text(name, "name");
+    const std::lock_guard lock(runtime.mutex);
+    topology::refresh(runtime.machine->topology);
+    write_text(topology::write_machine(runtime.machine->topology, called), buf, cap, need_bytes);
+  });
+}
+
 brim_status brim_runtime_bandwidth(brim_runtime* handle, double* bytes_per_second, brim_error* error) {
   return guard(error, [&] {
     need(bytes_per_second, "bytes_per_second") = 0;
-    *bytes_per_second = topology::probe_bandwidth(*need(handle, "runtime").runtime->machine->loader->team());
+    Runtime& runtime = *need(handle, "runtime").runtime;
+    if (const std::string& machine = runtime.machine->topology.described_by; !machine.empty())
+      fail(BRIM_FAILED_PRECONDITION, "the machine is '{}', which is described and not here to be measured", machine);
+    const double measured = topology::probe_bandwidth(*runtime.machine->loader->team());
+    const std::lock_guard lock(runtime.mutex);
+    topology::set_host_bandwidth(runtime.machine->topology, measured);
+    *bytes_per_second = measured;
   });
 }
 

@@ -40,6 +40,10 @@ const std::vector<Option>& table() {
        "Absolute folders searched for plugins, in this order; none: brim/plugins beside the library"},
       free_text("runtime.architecture",
                 "The architecture plugin for every model, by id; empty: the one that knows the file best"),
+      free_text("runtime.machine",
+                "A described machine in place of this one, by name or as a file; nothing can be loaded then"),
+      boolean("runtime.require_device", true,
+              "Without a usable backend a runtime is an error; false: it comes up and tells why in its report"),
 
       integer("plan.context", 0, kMost32, "Tokens that one sequence can hold; 0: as trained, 8192 at most"),
       integer("plan.sequences", 0, 65536, "Sequences alive at once, over all sessions; 0: 1"),

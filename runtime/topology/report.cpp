@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <base/os/hardware.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <topology/report.hpp>
@@ -84,9 +86,7 @@ void write_device(Json& json, const Device& device, uint32_t own) {
     json.member("type", type_name(info.type)).member("live", device.live).member("driver", device.driver);
     json.member("architecture", device.architecture).member("numa_node", info.numa_node);
     member_or_null(json, "uuid", info.uuid[0] || info.uuid[1], hex(info.uuid));
-    member_or_null(json, "pci", info.pci != 0,
-                   fmt::format("{:04x}:{:02x}:{:02x}.{:x}", info.pci >> 32, info.pci >> 16 & 0xff, info.pci >> 8 & 0xff,
-                               info.pci & 0xff));
+    member_or_null(json, "pci", info.pci != 0, pci_text(info.pci));
     member_or_null(json, "same_as", device.physical != own, device.physical);
     json.member("same_because", device.same_because);
     json.member("class", class_name(device.memory_class)).member("class_because", device.class_because);
@@ -147,6 +147,14 @@ void report(Json& json, const loader::Loader& loader, const Topology& topology) 
       });
     }
   });
+  json.member("described_by", topology.described_by);
+  const auto pressure = topology.described_by.empty() ? os::memory_pressure() : std::nullopt;
+  json.key("memory_pressure");
+  if (pressure) {
+    json.object([&] { json.member("some", pressure->some).member("all", pressure->all); });
+  } else {
+    json.value(nullptr);
+  }
   json.key("refused").array([&] {
     write_candidates(json, loader, false);
     for (const Refusal& r : topology.refusals) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <base/error.hpp>
+#include <base/os/hardware.hpp>
 #include <base/os/machine.hpp>
+#include <loader/cpu_features.hpp>
 #include <new>
 #include <topology/topology.hpp>
 #include <utility>
@@ -10,12 +12,8 @@
 namespace brim::topology {
 namespace {
 
+constexpr double kPinnedShare = 0.85;
 constexpr PoolId kSystem = {BRIM_POOL_SYSTEM, 0};
-#ifdef _WIN32
-constexpr bool kWindows = true;
-#else
-constexpr bool kWindows = false;
-#endif
 
 // The index of the pool with that id, which is made if it is new.
 uint32_t pool_index(Topology& t, const PoolId& id, const std::string& name) {
@@ -88,17 +86,6 @@ brim_edge edge_of(const Device& device, const Topology& t, uint32_t pool) {
   return edge;
 }
 
-// The pool that a device computes from.
-uint32_t own_pool(const Device& device) {
-  for (const Heap& heap : device.heaps)
-    if (heap.info.flags & BRIM_HEAP_DEVICE_LOCAL) return heap.pool;
-  return device.heaps.front().pool;
-}
-
-std::string pci_text(uint64_t pci) {
-  return fmt::format("{:04x}:{:02x}:{:02x}.{:x}", pci >> 32, pci >> 16 & 0xff, pci >> 8 & 0xff, pci & 0xff);
-}
-
 // Why two devices are one piece of hardware; empty: they are not, as far as they tell.
 std::string why_same(const brim_device_info& a, const brim_device_info& b) {
   if ((a.uuid[0] || a.uuid[1]) && std::equal(a.uuid, a.uuid + 2, b.uuid))
@@ -108,7 +95,8 @@ std::string why_same(const brim_device_info& a, const brim_device_info& b) {
 }
 
 // The system's memory as this machine's system reads it.
-void read_system(Pool& pool) {
+void read_system(Topology& t) {
+  Pool& pool = t.pools[0];
   const os::MemoryReading m = os::system_memory();
   pool.limited_by = m.limited_by;
   const auto add = [&](ReadingKind kind, uint64_t bytes, uint64_t of, std::string name) {
@@ -119,6 +107,21 @@ void read_system(Pool& pool) {
   add(ReadingKind::kCommitLeft, m.commit_left, m.commit_limit, "left to commit");
   add(ReadingKind::kHostFree, m.machine_free, m.machine_total, "free and in no cache");
   add(ReadingKind::kHugePages, m.huge_free, m.huge_total, "free huge pages");
+  // Each piece of hardware once, however many interfaces show it.
+  for (uint32_t d = 0; d < t.devices.size(); ++d) {
+    const Device& device = t.devices[d];
+    if (device.physical != d) continue;
+    if (is_uma(device.memory_class)) {
+      if (const auto aside = os::carve_out(device.info.pci))
+        add(ReadingKind::kCarveOut, aside->bytes - std::min(aside->bytes, aside->used), aside->bytes,
+            "set aside for " + device.name);
+    } else if (own_pool(device) != 0) {
+      // A node without processors that a card says it is: the card's memory, and no more of the host's.
+      for (const os::NumaNode& node : os::numa_nodes())
+        if (!node.has_cpus && node.id == device.info.numa_node)
+          add(ReadingKind::kDeviceNode, node.free, node.total, "the NUMA node of " + device.name);
+    }
+  }
 }
 
 // Every device with every pool, and what is known of the way between them.
@@ -139,6 +142,13 @@ void link_devices(Topology& t) {
       for (const Heap& heap : device.heaps)
         if (heap.pool == p) link.bandwidth = std::max(link.bandwidth, heap.info.read_bandwidth);
       if (link.bandwidth) link.from = Source::kReported;
+      // A card over its bus: what pinned copies reach of it.
+      if (!link.bandwidth && p == 0 && own_pool(device) != 0) {
+        if (const auto bus = os::pcie_bandwidth(device.info.pci)) {
+          link.bandwidth = static_cast<uint64_t>(kPinnedShare * static_cast<double>(*bus));
+          link.from = Source::kPrior;
+        }
+      }
       link.latency_ns = link.edge.latency_ns;
       link.coherent = link.edge.coherent == BRIM_EDGE_NATIVE;
       t.links.push_back(link);
@@ -147,6 +157,16 @@ void link_devices(Topology& t) {
 }
 
 }  // namespace
+
+uint32_t own_pool(const Device& device) {
+  for (const Heap& heap : device.heaps)
+    if (heap.info.flags & BRIM_HEAP_DEVICE_LOCAL) return heap.pool;
+  return device.heaps.front().pool;
+}
+
+std::string pci_text(uint64_t pci) {
+  return fmt::format("{:04x}:{:02x}:{:02x}.{:x}", pci >> 32, pci >> 16 & 0xff, pci >> 8 & 0xff, pci & 0xff);
+}
 
 void merge_views(Topology& t) {
   for (uint32_t i = 0; i < t.devices.size(); ++i) {
@@ -181,20 +201,14 @@ void merge_views(Topology& t) {
   }
 }
 
-void classify_devices(Topology& t, bool windows) {
+void classify_devices(Topology& t) {
   for (Device& device : t.devices) {
-    const uint32_t own = own_pool(device);
-    Facts facts;
-    facts.type = device.info.type;
-    facts.windows = windows;
-    facts.own_pool = t.pools[own].id[0] != BRIM_POOL_SYSTEM;
-    facts.own_link = device.info.pci != 0;
-    const Classified c = classify(facts);
+    const Classified c = classify(device.facts);
     device.memory_class = c.value;
     device.class_because = c.because;
-    Pool& pool = t.pools[own];
     // Of the system's memory: the processors' rules, unless a GPU computes from it too.
-    if (own != 0 || is_uma(c.value) || c.value == Class::kUnknown) pool.rules = c.value;
+    if (const uint32_t own = own_pool(device); own != 0 || is_uma(c.value) || c.value == Class::kUnknown)
+      t.pools[own].rules = c.value;
   }
 }
 
@@ -208,11 +222,23 @@ void set_budget(Pool& pool) {
   pool.budget = b.budget;
 }
 
+void set_host_bandwidth(Topology& t, double bytes_per_second) {
+  const auto bandwidth = static_cast<uint64_t>(bytes_per_second);
+  if (bandwidth == 0) return;
+  t.pools[0].read_bandwidth = bandwidth;
+  t.pools[0].bandwidth_from = Source::kProbe;
+  for (Link& link : t.links) {
+    if (link.pool != 0 || t.devices[link.device].memory_class != Class::kCpu) continue;
+    link.bandwidth = bandwidth;
+    link.from = Source::kProbe;
+  }
+}
+
 void refresh(Topology& t) {
   if (!t.described_by.empty()) return;  // its readings are the description's
   for (uint32_t p = 0; p < t.pools.size(); ++p) {
     t.pools[p].readings.clear();
-    if (p == 0) read_system(t.pools[p]);
+    if (p == 0) read_system(t);
   }
   for (uint32_t d = 0; d < t.devices.size(); ++d) {
     Device& device = t.devices[d];
@@ -248,6 +274,7 @@ void refresh(Topology& t) {
 
 Topology detect(const loader::Loader& loader) {
   Topology t;
+  t.windows = loader::host_os() == "windows";
   Pool system;
   system.id = kSystem;
   system.name = "system memory";
@@ -286,7 +313,13 @@ Topology detect(const loader::Loader& loader) {
     }
   }
   merge_views(t);
-  classify_devices(t, kWindows);
+  for (Device& device : t.devices) {
+    device.facts.type = device.info.type;
+    device.facts.windows = t.windows;
+    device.facts.own_pool = t.pools[own_pool(device)].id[0] != BRIM_POOL_SYSTEM;
+    device.facts.own_link = device.info.pci != 0;
+  }
+  classify_devices(t);
   link_devices(t);
   refresh(t);
   return t;

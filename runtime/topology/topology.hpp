@@ -12,6 +12,7 @@
 #include <array>
 #include <base/team.hpp>
 #include <loader/loader.hpp>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -75,6 +76,9 @@ struct Device {
   // Not empty: no backend that is installed describes such a device, and `backend` stands in for its own: what it says
   // it can compute, and what that takes, is assumed. The sentence says so.
   std::string assumed;
+  std::string asked;                            // the backend that a description names
+  std::map<std::string, std::string> settings;  // that a description hands to it
+  Facts facts;
   Class memory_class = Class::kUnknown;
   std::string class_because;  // the facts that the class follows from
   uint32_t physical = 0;     // index of the first device that is the same piece of hardware; its own if it is the first
@@ -107,6 +111,7 @@ struct Topology {
   std::vector<Device> devices;
   std::vector<Link> links;  // every device with every pool
   std::vector<Refusal> refusals;
+  bool windows = false;      // whose rules hold
   std::string described_by;  // the file or name that replaced detection; empty: this machine. Its devices only plan
 
   // Plans may give the device work: all of a described machine, of this one those that run.
@@ -118,6 +123,12 @@ struct Topology {
 // [control] Opens every device of every backend. A failing one becomes a refusal.
 Topology detect(const loader::Loader& loader);
 
+struct MachineFile;
+
+// [control] The machine that a file describes: no device of it is live. `described_by`: what the file was asked for as.
+// NOT_FOUND where no backend describes any of its devices.
+Topology describe(const loader::Loader& loader, const MachineFile& file, std::string described_by);
+
 // [control] Reads the budgets of pools and heaps anew; a described machine's stay as described.
 void refresh(Topology& topology);
 
@@ -125,11 +136,19 @@ void refresh(Topology& topology);
 // heap is in any more. Fills physical and same_because.
 void merge_views(Topology& topology);
 
-// Tells every device's class and every pool's rules.
-void classify_devices(Topology& topology, bool windows);
+// Tells every device's class from its facts, and every pool's rules.
+void classify_devices(Topology& topology);
+
+// The pool that a device computes from.
+uint32_t own_pool(const Device& device);
+
+std::string pci_text(uint64_t pci);  // "0000:01:00.0"
 
 // Bytes and budget of the pool from its rules and readings.
 void set_budget(Pool& pool);
+
+// What probe_bandwidth measured, into the system's pool and the processors' links to it.
+void set_host_bandwidth(Topology& topology, double bytes_per_second);
 
 // [control] Read bandwidth of system memory in bytes/s with the whole team, best of several passes over memory far
 // larger than any cache; takes at most about 0.3 s. 0 where that memory is not to be had.

@@ -1,7 +1,7 @@
 # What `cmake --install` lays out; plugins and programs install themselves where they are made. Included at the end of the
 # top folder, when every target is known.
 #
-#   include/brim/*.h, *.hpp    lib/libbrim.so*    lib/brim/plugins/*    lib/cmake/Brim/*    share/doc/brim/*    bin/*
+#   include/brim/*.h, *.hpp    lib/libbrim.so*    lib/brim/{plugins,machines}/*    lib/cmake/Brim/*    share/doc/brim/*    bin/*
 #   share/brim/template/{backend,architecture}: projects to copy
 #
 # The tree can be moved as a whole: programs find lib/ and the library finds brim/plugins by their own places.
@@ -28,6 +28,10 @@ install(FILES ${PROJECT_BINARY_DIR}/sdk/BrimConfig.cmake ${PROJECT_BINARY_DIR}/s
               ${PROJECT_SOURCE_DIR}/sdk/cmake/BrimPlugin.cmake ${PROJECT_SOURCE_DIR}/sdk/cmake/plugin.map
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Brim)
 
+# The library looks for described machines beside its plugins.
+cmake_path(GET BRIM_INSTALLED_PLUGIN_DIR PARENT_PATH BRIM_INSTALLED_MACHINE_DIR)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/sdk/machines DESTINATION ${BRIM_INSTALLED_MACHINE_DIR}
+        FILES_MATCHING PATTERN "*.toml")
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/sdk/template DESTINATION ${CMAKE_INSTALL_DATADIR}/brim)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/sdk/docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
 foreach(page README.md LICENSE)

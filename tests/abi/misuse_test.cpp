@@ -101,6 +101,7 @@ TEST_CASE("without a handle or a place for the answer a call is refused") {
   });
   check_invalid("out is NULL", [](brim_error* e) { return brim_runtime_create(nullptr, nullptr, e); });
   check_invalid("runtime is NULL", [&](brim_error* e) { return brim_runtime_report(nullptr, buf, 8, &need, e); });
+  check_invalid("is NULL", [&](brim_error* e) { return brim_runtime_machine(nullptr, {}, nullptr, 0, &need, e); });
   check_invalid("is NULL", [&](brim_error* e) { return brim_runtime_bandwidth(nullptr, &number, e); });
   check_invalid("is NULL", [&](brim_error* e) { return brim_runtime_bandwidth(nullptr, nullptr, e); });
   check_invalid("out is NULL", [](brim_error* e) { return brim_model_open(nullptr, str("/x"), str(""), nullptr, e); });

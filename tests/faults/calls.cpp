@@ -156,6 +156,15 @@ std::vector<Call> making() {
              });
            },
            {}},
+          {"brim_runtime_machine",
+           Level::kRuntime,
+           "",
+           [](World& w, brim_error* e, std::string* result) {
+             return text(result, false, [&](char* buf, uint64_t cap, uint64_t* need) {
+               return brim_runtime_machine(w.runtime, str("here"), buf, cap, need, e);
+             });
+           },
+           {}},
           // What a model lacks fails when it is asked for: a description, at the plan.
           {"brim_model_open",
            Level::kRuntime,

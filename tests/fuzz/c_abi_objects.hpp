@@ -255,6 +255,9 @@ class Objects {
         });
         break;
       case 2:
+        ask_text([&](char* buf, uint64_t cap, uint64_t* need, brim_error* e) {
+          return brim_runtime_machine(any_runtime(), {}, buf, cap, need, e);
+        });
         attempt([&](brim_error* e) { return brim_runtime_bandwidth(nullptr, nullptr, e); });
         break;
       default:

@@ -1,5 +1,6 @@
 // What may be planned with, from readings as real machines gave them. Each row is a report that some program went wrong
-// by (design/topology.md, A3 and D7); the numbers are the reports'. GiB and MiB are binary.
+// by; the numbers are the reports'. GiB and MiB are
+// binary.
 #include <doctest/doctest.h>
 
 #include <cmath>

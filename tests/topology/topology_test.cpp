@@ -144,3 +144,18 @@ TEST_CASE("the read bandwidth of memory is measured in about a quarter of a seco
   CHECK(bandwidth < 1e13);
   CHECK(seconds < 3);
 }
+
+TEST_CASE("what was measured is the system memory's speed and the processors', and says that it was measured") {
+  const Loader loader(config_for({built("device")}));
+  Topology t = detect(loader);
+  CHECK(t.link(0, 0).from == Source::kReported);
+  CHECK(t.link(0, 0).bandwidth == 5000);
+  set_host_bandwidth(t, 7e9);
+  CHECK(t.pools[0].read_bandwidth == 7'000'000'000);
+  CHECK(t.pools[0].bandwidth_from == Source::kProbe);
+  CHECK(t.link(0, 0).bandwidth == 7'000'000'000);
+  CHECK(t.link(0, 0).from == Source::kProbe);
+  CHECK(t.link(1, 0).from == Source::kUnknown);  // the card's way to it was not measured
+  set_host_bandwidth(t, 0);
+  CHECK(t.pools[0].read_bandwidth == 7'000'000'000);
+}

@@ -175,6 +175,11 @@ class Runtime : public Handle<brim_runtime, brim_runtime_destroy> {
       return brim_runtime_report(get(), buf, cap, need, error);
     });
   }
+  std::string machine(std::string_view name) const {
+    return fetched<std::string>([&](char* buf, uint64_t cap, uint64_t* need, brim_error* error) {
+      return brim_runtime_machine(get(), str(name), buf, cap, need, error);
+    });
+  }
   // Bytes/s.
   double bandwidth() const {
     double out = 0;

@@ -109,12 +109,17 @@ typedef struct brim_runtime_config {
 } brim_runtime_config;
 
 /* [control] config may be NULL: all defaults. Finding no usable backend is an error that lists every candidate with the
- * reason of its refusal. */
+ * reason of its refusal, unless runtime.require_device is false. With runtime.machine the runtime is of a machine that a
+ * file describes: plans can be made for it, and nothing loaded. */
 BRIM_API brim_status BRIM_CALL brim_runtime_create(const brim_runtime_config *config, brim_runtime **out,
                                                    brim_error *error);
-/* [any] JSON: {"library", "plugins": [..], "devices": [..], "pools": [..], "links": [..], "refused": [..]}. */
+/* [any] JSON: {"library", "plugins": [..], "devices": [..], "pools": [..], "links": [..], "refused": [..],
+ * "described_by": ""}. */
 BRIM_API brim_status BRIM_CALL brim_runtime_report(brim_runtime *runtime, char *buf, uint64_t cap, uint64_t *need,
                                                    brim_error *error);
+/* [control] This machine as TOML, for runtime.machine there or elsewhere; `name` is what the file calls it. */
+BRIM_API brim_status BRIM_CALL brim_runtime_machine(brim_runtime *runtime, brim_str name, char *buf, uint64_t cap,
+                                                    uint64_t *need, brim_error *error);
 /* [control] Measures the read bandwidth of system memory with the CPU team, bytes/s; takes about 0.3 s. */
 BRIM_API brim_status BRIM_CALL brim_runtime_bandwidth(brim_runtime *runtime, double *bytes_per_second, brim_error *error);
 BRIM_API void BRIM_CALL brim_runtime_destroy(brim_runtime *runtime); /* [control] */

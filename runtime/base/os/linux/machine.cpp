@@ -6,11 +6,10 @@
 
 #include <algorithm>
 #include <base/os/linux/machine_files.hpp>
+#include <base/os/linux/text_files.hpp>
 #include <base/os/machine.hpp>
-#include <charconv>
 #include <cstring>
 #include <exception>
-#include <fstream>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -19,41 +18,6 @@
 
 namespace brim::os {
 namespace {
-
-// A file of /proc or /sys as text; empty where it cannot be read.
-std::string text_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  return text.str();
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  return text;
-}
-
-// The number that `text` starts with; nothing for "max", "-1" or nonsense.
-std::optional<uint64_t> number(std::string_view text) {
-  text = trimmed(text);
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end == text.data()) return std::nullopt;
-  return value;
-}
-
-// The number after `key` at the start of a line ("MemTotal:", "inactive_file").
-std::optional<uint64_t> field(std::string_view text, std::string_view key) {
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = text.substr(0, end);
-    if (line.size() > key.size() && line.starts_with(key) && (line[key.size()] == ' ' || key.back() == ':'))
-      return number(line.substr(key.size()));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return std::nullopt;
-}
 
 // Does the comma-separated list hold the word?
 bool lists(std::string_view list, std::string_view word) {
