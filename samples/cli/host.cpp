@@ -52,6 +52,8 @@ brim::Config make_config(const RuntimeOptions& options, const PlanOptions& plan)
   }
   if (options.threads) config.set("runtime.threads", std::to_string(*options.threads));
   if (options.architecture) config.set("runtime.architecture", *options.architecture);
+  if (!options.machine.empty()) config.set("runtime.machine", options.machine);
+  if (!options.require_device) config.set("runtime.require_device", "false");
   if (options.verbosity > 0) {
     config.set("runtime.log_level", options.verbosity == 1 ? "info" : options.verbosity == 2 ? "debug" : "trace");
   }

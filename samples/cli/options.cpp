@@ -55,6 +55,13 @@ void add_runtime_options(CLI::App& app, RuntimeOptions& options) {
   app.add_flag("--quiet", options.quiet, "Results only: no progress, no warnings, no summary")->group(group);
 }
 
+void add_machine_option(CLI::App& app, RuntimeOptions& options) {
+  app.add_option("--on", options.machine,
+                 "A described machine in place of this one: a file (*.toml), or one of those that are installed")
+      ->type_name("FILE|NAME")
+      ->group("Runtime");
+}
+
 void add_plan_options(CLI::App& app, PlanOptions& options) {
   const char* const group = "Plan";
   app.add_option("-c,--ctx,--context", options.context,

@@ -45,10 +45,14 @@ struct RuntimeOptions {
   std::optional<uint32_t> threads;
   std::vector<std::string> plugin_dirs;
   std::optional<std::string> architecture;
+  std::string machine;         // described, in place of this one
+  bool require_device = true;  // false: the command works where no backend can be used
   int verbosity = 0;
   bool quiet = false;
 };
 void add_runtime_options(CLI::App& app, RuntimeOptions& options);
+// Of the commands that need no machine to be here.
+void add_machine_option(CLI::App& app, RuntimeOptions& options);
 
 // Of every command that plans.
 struct PlanOptions {

@@ -185,11 +185,13 @@ Command add_plan(CLI::App& program) {
       ->check(CLI::PositiveNumber);
   add_plan_options(*app, options->plan);
   add_runtime_options(*app, options->runtime);
+  add_machine_option(*app, options->runtime);
   app->footer(
       "Examples:\n"
       "  brim plan model.gguf\n"
       "  brim plan model.gguf -c 32768 --kv q8_0\n"
       "  brim plan llama-3-70b:q4_k_m      a shape in place of a file; `brim plan list:` names all\n"
+      "  brim plan llama-3-70b:q4_k_m --on rtx-spark\n"
       "  brim plan model.gguf -o json | jq .decisions");
   return {app, [options] { return plan(*options); }};
 }

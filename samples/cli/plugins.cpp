@@ -66,6 +66,7 @@ Command add_plugins(CLI::App& program) {
       ->check(CLI::IsMember({"table", "json"}))
       ->type_name("FORM");
   add_runtime_options(*app, options->runtime);
+  options->runtime.require_device = false;
   app->footer(
       "Examples:\n"
       "  brim plugins\n"

@@ -106,6 +106,7 @@ Command add_show(CLI::App& program) {
       ->check(CLI::IsMember({"table", "json"}))
       ->type_name("FORM");
   add_runtime_options(*app, options->runtime);
+  options->runtime.require_device = false;
   app->footer(
       "Examples:\n"
       "  brim show model.gguf\n"

@@ -74,6 +74,7 @@ Command add_tokenize(CLI::App& program) {
   app->add_flag("--parse-special", options->parse_special,
                 "Take \"<|eot|>\" and the like in the text for the tokens they name");
   add_runtime_options(*app, options->runtime);
+  options->runtime.require_device = false;
   app->footer(
       "Examples:\n"
       "  brim tokenize model.gguf \"Hello world\"\n"

@@ -163,6 +163,57 @@ TEST_CASE("plugins, devices and config tell what there is") {
   CHECK(has(config.out, "sampling.temperature"));
 }
 
+TEST_CASE(
+    "devices shows each memory with its readings and speeds, of this machine, of a described one, of a saved one") {
+  const Tiny tiny;
+  const Outcome here = brim_command("devices");
+  CHECK(here.code == 0);
+  CHECK(has(here.out, "<- binds"));
+  CHECK(has(here.out, "GB/s probe"));
+  CHECK_FALSE(has(here.out, "unknown speed"));  // the processors' way to their memory was just measured
+
+  const Outcome spark = brim_command("devices --on rtx-spark");
+  CHECK(spark.code == 0);
+  CHECK(has(spark.out, "ats-uma"));
+  CHECK(has(spark.out, "300 GB/s by its data sheet"));
+  CHECK(has(spark.out, "is assumed"));
+
+  const std::string saved = quote(tiny.folder / "there.toml");
+  CHECK(brim_command("devices -o json --on rtx-4090 --save " + saved).code == 0);
+  const Json first = Json::parse(brim_command("devices -o json --on rtx-4090").out);
+  const Json again = Json::parse(brim_command("devices -o json --on " + saved).out);
+  REQUIRE(first.at("pools").size() == 2);
+  CHECK(again.at("pools") == first.at("pools"));
+  CHECK(again.at("links") == first.at("links"));
+
+  const Outcome wrong = brim_command("devices --on rtx-sparc");
+  CHECK(wrong.code == 1);
+  CHECK(has(wrong.err, "did you mean 'rtx-spark'?"));
+  CHECK(brim_command("devices --save /no/such/folder/x.toml").code == 1);
+}
+
+TEST_CASE("plans are made for machines that are not here, and nothing is loaded on them") {
+  const Tiny tiny;
+  const Outcome plan = brim_command("plan llama-3-8b:q4_k_m --on rtx-4090");
+  CHECK(plan.code == 0);
+  CHECK(has(plan.out, "GDDR6X"));
+  const Outcome run = brim_command("run " + tiny.random + " --prompt a --set runtime.machine=rtx-4090");
+  CHECK(run.code == 1);
+  CHECK(has(run.err, "described and not here"));
+}
+
+TEST_CASE("without any backend plugins, show, tokenize and devices work, and run says what is missing") {
+  const Tiny tiny;
+  const std::string none = " --plugins " + quote(tiny.folder.path().string());
+  CHECK(brim_command("plugins" + none).code == 0);
+  CHECK(brim_command("show " + tiny.random + none).code == 0);
+  CHECK(brim_command("tokenize --ids " + tiny.random + " ab" + none).out == "1 259 100 101\n");
+  CHECK(has(brim_command("devices" + none).out, "system memory"));
+  const Outcome run = brim_command("run " + tiny.random + " --prompt a" + none);
+  CHECK(run.code == 1);
+  CHECK(has(run.err, "no usable backend"));
+}
+
 TEST_CASE("the example of the configuration guide is taken by the library and by the plugins it names") {
   const TempFolder folder;
   std::ifstream guide(BRIM_SOURCE_DIR "/sdk/docs/configuration.md");

@@ -31,6 +31,7 @@ TEST_CASE("hosts build and run against an installed and moved SDK") {
 
   SUBCASE("the command itself") {
     run(quote(prefix + "/bin/brim") + " run " + model + " --prompt a -n 4 --ignore-eos --quiet");
+    run(quote(prefix + "/bin/brim") + " devices --on dgx-spark");
     run(quote(prefix + "/bin/brim-check") + " --help");
   }
   SUBCASE("a C11 host that links, and one that opens the library by name") {
