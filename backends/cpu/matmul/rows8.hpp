@@ -29,15 +29,25 @@ inline constexpr int64_t kRowGroup = 8;
 inline constexpr int64_t kTokenBlock = 128;
 inline constexpr size_t kTokenBlockBytes = 256 * 1024;
 
-// Where the `live` rows of a group are: `apart` rows from each other, the last repeated where there are fewer than
-// eight.
+// How many rows lie between the eight streams through `rows` rows; the last of them may be shorter. Streams that keep
+// the same place in a page would share a few sets of a first cache, so a stride of half pages is made one row longer.
+inline int64_t rows_apart(int64_t rows, size_t row_bytes) {
+  const int64_t apart = (rows + kRowGroup - 1) / kRowGroup;
+  const auto collide = [&](int64_t n) { return static_cast<size_t>(n) * row_bytes % 2048 == 0; };
+  return apart >= kRowGroup && collide(apart) && !collide(apart + 1) ? apart + 1 : apart;
+}
+
+// The rows of a group: those of [row, end) that lie a multiple of `apart` from `row`, eight at most. Past them the last
+// is repeated.
 struct RowGroup {
   int64_t apart, live;
   RowOffsets offsets;
 
-  RowGroup(size_t row_bytes, int64_t rows_apart, int64_t rows) : apart(rows_apart), live(rows) {
-    for (int64_t i = 0; i < kRowGroup; ++i)
+  RowGroup(size_t row_bytes, int64_t rows_apart, int64_t row, int64_t end)
+      : apart(rows_apart), live(std::min((end - row + apart - 1) / apart, kRowGroup)) {
+    for (int64_t i = 0; i < kRowGroup; ++i) {
       offsets.at[i] = static_cast<size_t>(std::min(i, live - 1) * apart) * row_bytes;
+    }
   }
   void store(float* out, Floats v) const {
     float all[kRowGroup];
@@ -61,6 +71,7 @@ void multiply_one(const uint8_t* p, const RowGroup& group, const uint8_t* activa
 template <class Family, int G>
 void multiply_groups(const uint8_t* p, size_t row_bytes, const RowGroup& group, const uint8_t* activations,
                      size_t stride, int64_t tokens, float* out, int64_t out_stride, int64_t blocks) {
+  constexpr size_t kChunkBytes = static_cast<size_t>(Family::kChunkBlocks) * Family::kBlockBytes;
   Floats acc[G * kTokenBlock];
   for (int g = 0; g < G; ++g) {
     for (int64_t t = 0; t < tokens; ++t) acc[g * kTokenBlock + t] = floats_zero();
@@ -70,7 +81,14 @@ void multiply_groups(const uint8_t* p, size_t row_bytes, const RowGroup& group, 
     typename Family::Tile tiles[G];
     for (int g = 0; g < G; ++g) {
       const uint8_t* row = p + static_cast<size_t>(g) * row_bytes;
-      Family::fill(row + static_cast<size_t>(b) * Family::kBlockBytes, group.offsets, chunk, tiles[g]);
+      const uint8_t* at = row + static_cast<size_t>(b) * Family::kBlockBytes;
+      Family::fill(at, group.offsets, chunk, tiles[g]);
+      // What is filled next, further along these rows or in those behind them, comes from memory while this is
+      // multiplied.
+      const uint8_t* next = b + chunk < blocks ? at + kChunkBytes : row + G * row_bytes;
+      unroll<kRowGroup>([&](auto i) {
+        for (size_t line = 0; line < kChunkBytes; line += 64) __builtin_prefetch(next + group.offsets.at[i] + line);
+      });
     }
     const uint8_t* a = activations + static_cast<size_t>(b) * sizeof(typename Family::Block);
     int64_t t = 0;
@@ -90,17 +108,15 @@ void multiply_rows8(const void* weights, size_t row_bytes, int64_t row_begin, in
                     size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
   const int64_t blocks = k / Family::kBlockElements;
   const auto* activations = static_cast<const uint8_t*>(prepared);
-  const auto row_at = [&](int64_t row) {
-    return static_cast<const uint8_t*>(weights) + static_cast<size_t>(row) * row_bytes;
-  };
-  const int64_t groups = (row_end - row_begin) / kRowGroup, rest = row_begin + groups * kRowGroup;
-  const RowGroup whole(row_bytes, groups, kRowGroup), last(row_bytes, 1, std::max<int64_t>(1, row_end - rest));
+  const auto* matrix = static_cast<const uint8_t*>(weights);
+  const int64_t apart = rows_apart(row_end - row_begin, row_bytes);
+  const int64_t groups_end = std::min(row_begin + apart, row_end);
 
   if (tokens == 1) {
-    for (int64_t row = row_begin; row < row_begin + groups; ++row) {
-      multiply_one<Family>(row_at(row), whole, activations, out + row, blocks);
+    for (int64_t row = row_begin; row < groups_end; ++row) {
+      const RowGroup group(row_bytes, apart, row, row_end);
+      multiply_one<Family>(matrix + static_cast<size_t>(row) * row_bytes, group, activations, out + row, blocks);
     }
-    if (rest < row_end) multiply_one<Family>(row_at(rest), last, activations, out + rest, blocks);
     return;
   }
 
@@ -109,19 +125,17 @@ void multiply_rows8(const void* weights, size_t row_bytes, int64_t row_begin, in
   for (int64_t begin = 0; begin < tokens; begin += token_block) {
     const int64_t count = std::min(token_block, tokens - begin);
     const uint8_t* block = activations + static_cast<size_t>(begin) * prepared_stride;
-    float* to = out + begin * out_stride;
-    int64_t row = row_begin;
-    for (; row + 2 <= row_begin + groups; row += 2) {
-      multiply_groups<Family, 2>(row_at(row), row_bytes, whole, block, prepared_stride, count, to + row, out_stride,
-                                 blocks);
-    }
-    if (row < row_begin + groups) {
-      multiply_groups<Family, 1>(row_at(row), row_bytes, whole, block, prepared_stride, count, to + row, out_stride,
-                                 blocks);
-    }
-    if (rest < row_end) {
-      multiply_groups<Family, 1>(row_at(rest), row_bytes, last, block, prepared_stride, count, to + rest, out_stride,
-                                 blocks);
+    for (int64_t row = row_begin; row < groups_end;) {
+      const uint8_t* p = matrix + static_cast<size_t>(row) * row_bytes;
+      float* to = out + begin * out_stride + row;
+      const RowGroup group(row_bytes, apart, row, row_end);
+      if (row + 1 < groups_end && RowGroup(row_bytes, apart, row + 1, row_end).live == group.live) {
+        multiply_groups<Family, 2>(p, row_bytes, group, block, prepared_stride, count, to, out_stride, blocks);
+        row += 2;
+      } else {
+        multiply_groups<Family, 1>(p, row_bytes, group, block, prepared_stride, count, to, out_stride, blocks);
+        row += 1;
+      }
     }
   }
 }

@@ -135,16 +135,15 @@ void multiply(const void* weights, size_t row_bytes, int64_t row_begin, int64_t 
               size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
   const auto* matrix = static_cast<const uint8_t*>(weights);
   const size_t a_stride = prepared_stride / sizeof(float);
-  const int64_t tiles = (row_end - row_begin) / kTileRows, rest = row_begin + tiles * kTileRows;
+  const int64_t apart = (row_end - row_begin + kTileRows - 1) / kTileRows;
   for (int64_t begin = 0; begin < tokens; begin += kTokens) {
     const int64_t count = std::min<int64_t>(kTokens, tokens - begin);
     const float* a = static_cast<const float*>(prepared) + static_cast<size_t>(begin) * a_stride;
-    const auto rows = [&](int64_t row, int64_t apart, int64_t live) {
+    for (int64_t row = row_begin; row < std::min(row_begin + apart, row_end); ++row) {
+      const int64_t live = std::min<int64_t>(kTileRows, (row_end - row + apart - 1) / apart);
       multiply_tile<Dtype>(matrix + static_cast<size_t>(row) * row_bytes, row_bytes, apart, live, a, a_stride, count,
                            out + begin * out_stride + row, out_stride, k);
-    };
-    for (int64_t row = row_begin; row < row_begin + tiles; ++row) rows(row, tiles, kTileRows);
-    if (rest < row_end) rows(rest, 1, row_end - rest);
+    }
   }
 }
 
