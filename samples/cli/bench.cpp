@@ -1,6 +1,7 @@
 // `brim bench MODEL`: tokens/s of prefill and of decode, each from an empty context, as mean and standard deviation of
 // repetitions after one that is not counted. Tokens are drawn by a fixed generator: their values do not matter for
 // speed, and no text has to be found. Decode steps ask for logits, as a generation does, and choose nothing from them.
+// Before each repetition the machine's limits are measured (probe.hpp): what a virtual machine can do drifts.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -10,6 +11,7 @@
 
 #include "commands.hpp"
 #include "host.hpp"
+#include "probe.hpp"
 #include "terminal.hpp"
 #include "words.hpp"
 
@@ -41,6 +43,21 @@ Speed speed_of(const std::vector<double>& values) {
   for (const double value : values) out.deviation += (value - out.mean) * (value - out.mean);
   out.deviation = std::sqrt(out.deviation / static_cast<double>(values.size() - 1));
   return out;
+}
+
+// Weights that every token of a prefill meets: all matrices but the table of embeddings, and the output's, of which one
+// row is wanted. 0 for mixtures, where a token meets some only.
+double macs_per_token(const LoadedModel& loaded) {
+  double macs = 0;
+  const auto model = nlohmann::json::parse(loaded.model.describe());
+  for (const auto& tensor : model.at("tensors")) {
+    const auto& shape = tensor.at("shape");
+    const std::string name = tensor.at("name");
+    if (shape.size() > 2) return 0;
+    if (shape.size() < 2 || name.starts_with("token_embd") || name.starts_with("output")) continue;
+    macs += shape[0].get<double>() * shape[1].get<double>();
+  }
+  return macs;
 }
 
 class Bench {
@@ -115,12 +132,21 @@ int bench(const BenchOptions& options) {
   if (!plan.context) plan.context = std::max(options.n_prompt, options.n_gen);
   const Machine machine(options.runtime, plan);
   const LoadedModel loaded = load_model(machine, options.runtime, plan, options.model);
+  const uint32_t threads = threads_in_use(machine);
   Bench bench(loaded);
+  Probe probe(threads);
+  Limits limits;
   std::vector<double> prefill_runs, decode_runs;
   for (uint32_t i = 0; i <= options.repetitions; ++i) {
     if (!options.runtime.quiet && stderr_is_terminal()) {
       write_err(i == 0 ? "\r\033[Kwarming up" : fmt::format("\r\033[Kround {} of {}", i, options.repetitions));
     }
+    const Limits now = probe.measure();
+    if (now.bandwidth > limits.bandwidth) limits.bandwidth = now.bandwidth, limits.pattern = now.pattern;
+    limits.integer_macs = std::max(limits.integer_macs, now.integer_macs);
+    limits.float_macs = std::max(limits.float_macs, now.float_macs);
+    limits.integer_how = now.integer_how;
+    limits.float_how = now.float_how;
     const double prefill = options.n_prompt > 0 ? bench.prefill(options.n_prompt) : 0;
     const double decode = options.n_gen > 0 ? bench.decode(options.n_gen) : 0;
     if (i == 0) continue;
@@ -130,9 +156,9 @@ int bench(const BenchOptions& options) {
   if (!options.runtime.quiet && stderr_is_terminal()) write_err("\r\033[K");
 
   const Speed prefill = speed_of(prefill_runs), decode = speed_of(decode_runs);
-  const double bandwidth = machine.runtime.bandwidth();
+  const double bandwidth = limits.bandwidth;
   const double used = static_cast<double>(loaded.plan_info.bytes_per_token) * decode.mean;
-  const uint32_t threads = threads_in_use(machine);
+  const double macs = macs_per_token(loaded);
   const auto report = machine.report();
   const uint32_t device = options.plan.device.empty() ? 0 : find_device(report, options.plan.device);
   const std::string backend =
@@ -165,6 +191,10 @@ int bench(const BenchOptions& options) {
         {"decode_tps_sd", speed_or_null(decode_runs, decode.deviation)},
         {"bytes_per_token", loaded.plan_info.bytes_per_token},
         {"bandwidth_gbs", bandwidth / 1e9},
+        {"bandwidth_pattern", limits.pattern},
+        {"macs_per_token", macs},
+        {"peak_integer_gmacs", limits.integer_macs / 1e9},
+        {"peak_float_gmacs", limits.float_macs / 1e9},
         {"bandwidth_used",
          bandwidth > 0 && !decode_runs.empty() ? nlohmann::json(used / bandwidth) : nlohmann::json(nullptr)},
         {"load_seconds", loaded.load_seconds},
@@ -193,10 +223,18 @@ int bench(const BenchOptions& options) {
   }
   rows.insert(rows.begin(), {"model", "size", "params", "backend", "threads", "test", "tokens/s"});
   std::string out = table_text(rows, {false, true, true, false, true, true, true});
+  if (options.n_prompt > 0 && macs > 0 && limits.float_macs > 0) {
+    const double made = macs * prefill.mean;
+    const auto share = [&](double peak, const char* how) {
+      return peak > 0 ? fmt::format(", {:.0f} % of {:.0f} ({})", 100 * made / peak, peak / 1e9, how) : std::string{};
+    };
+    out += fmt::format("prefill multiplies {:.2f} G weights a token: {:.1f} GMAC/s{}{}\n", macs / 1e9, made / 1e9,
+                       share(limits.integer_macs, limits.integer_how), share(limits.float_macs, limits.float_how));
+  }
   if (options.n_gen > 0 && bandwidth > 0) {
-    out +=
-        fmt::format("decode reads {} a token: {:.1f} of {:.1f} GB/s, {:.0f} % of memory bandwidth\n",
-                    bytes_text(loaded.plan_info.bytes_per_token), used / 1e9, bandwidth / 1e9, 100 * used / bandwidth);
+    out += fmt::format("decode reads {} a token: {:.1f} of {:.1f} GB/s ({}), {:.0f} % of memory bandwidth\n",
+                       bytes_text(loaded.plan_info.bytes_per_token), used / 1e9, bandwidth / 1e9, limits.pattern,
+                       100 * used / bandwidth);
   }
   write_out(out);
   return kOk;
@@ -211,8 +249,9 @@ Command add_bench(CLI::App& program) {
       *app,
       "Measures the speed of a model in tokens/s: \"pp512\" is a prefill of 512 tokens, \"tg64\" a generation of 64, "
       "each from an empty context. One round warms up, the others give mean and standard deviation. Decoding reads "
-      "every weight once a token, so it is also given as a share of the memory bandwidth, which is measured on the "
-      "spot.");
+      "every weight once a token, so it is also given as a share of the memory bandwidth, and prefill as a share of "
+      "what "
+      "the processor's multiply-add instructions could do; both limits are measured between the rounds.");
   add_model_argument(*app, options->model);
   app->add_option("-p,--n-prompt", options->n_prompt, "Tokens of the prefill, default 512; 0: leave it out")
       ->type_name("N");
