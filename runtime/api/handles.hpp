@@ -33,6 +33,7 @@ namespace brim::api {
 struct Runtime {
   std::shared_ptr<negotiator::Machine> machine;
   std::string architecture;  // the plugin that models are opened with; empty: the best match
+  std::string probe_cache;   // the file that keeps measured bandwidths; empty: none
   std::mutex mutex;          // of the topology's budgets, which planning and reports read anew
 };
 

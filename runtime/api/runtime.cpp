@@ -8,6 +8,7 @@
 #include <loader/cpu_features.hpp>
 #include <loader/paths.hpp>
 #include <topology/machine_file.hpp>
+#include <topology/probe_cache.hpp>
 #include <topology/report.hpp>
 
 using namespace brim;
@@ -92,6 +93,10 @@ std::map<std::string, loader::Settings> settings_of(const config::Options& optio
   return settings;
 }
 
+std::string probe_key(const negotiator::Machine& machine) {
+  return topology::probe_key(machine.topology, BRIM_VERSION, machine.loader->team()->size());
+}
+
 void require_live_device(const negotiator::Machine& machine, const loader::Config& config) {
   if (std::ranges::any_of(machine.topology.devices, &topology::Device::live)) return;
   std::string refused;
@@ -127,6 +132,8 @@ brim_status brim_runtime_create(const brim_runtime_config* config, brim_runtime*
     if (const std::string& described = options.text("runtime.machine"); described.empty()) {
       machine->topology = topology::detect(*machine->loader);
       if (options.boolean("runtime.require_device")) require_live_device(*machine, found);
+      if (const std::string& cache = options.text("runtime.probe_cache"); !cache.empty())
+        topology::set_host_bandwidth(machine->topology, topology::kept_bandwidth(cache, probe_key(*machine)));
     } else {
       const topology::MachineFile file = topology::open_machine(described, machine_folders(found.directories));
       machine->topology = topology::describe(*machine->loader, file, described);
@@ -134,6 +141,7 @@ brim_status brim_runtime_create(const brim_runtime_config* config, brim_runtime*
     auto runtime = std::make_shared<Runtime>();
     runtime->machine = std::move(machine);
     runtime->architecture = options.text("runtime.architecture");
+    runtime->probe_cache = options.text("runtime.probe_cache");
     *out = new brim_runtime{std::move(runtime)};
   });
 }
@@ -175,7 +183,12 @@ brim_status brim_runtime_bandwidth(brim_runtime* handle, double* bytes_per_secon
     Runtime& runtime = *need(handle, "runtime").runtime;
     if (const std::string& machine = runtime.machine->topology.described_by; !machine.empty())
       fail(BRIM_FAILED_PRECONDITION, "the machine is '{}', which is described and not here to be measured", machine);
-    const double measured = topology::probe_bandwidth(*runtime.machine->loader->team());
+    const std::string key = probe_key(*runtime.machine);
+    double measured = runtime.probe_cache.empty() ? 0 : topology::kept_bandwidth(runtime.probe_cache, key);
+    if (measured <= 0) {
+      measured = topology::probe_bandwidth(*runtime.machine->loader->team());
+      if (!runtime.probe_cache.empty()) topology::keep_bandwidth(runtime.probe_cache, key, measured);
+    }
     const std::lock_guard lock(runtime.mutex);
     topology::set_host_bandwidth(runtime.machine->topology, measured);
     *bytes_per_second = measured;

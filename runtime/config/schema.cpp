@@ -42,6 +42,7 @@ const std::vector<Option>& table() {
                 "The architecture plugin for every model, by id; empty: the one that knows the file best"),
       free_text("runtime.machine",
                 "A described machine in place of this one, by name or as a file; nothing can be loaded then"),
+      free_text("runtime.probe_cache", "File that keeps measured bandwidths; empty: nothing is kept"),
       boolean("runtime.require_device", true,
               "Without a usable backend a runtime is an error; false: it comes up and tells why in its report"),
 

@@ -4,6 +4,7 @@
 #include <base/os/machine.hpp>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <topology/probe_cache.hpp>
 #include <topology/report.hpp>
 #include <topology/topology.hpp>
 
@@ -145,6 +146,26 @@ TEST_CASE("the read bandwidth of memory is measured in about a quarter of a seco
   CHECK(seconds < 3);
 }
 
+TEST_CASE("a bandwidth is kept for the device, driver and build that it was measured of, and for no other") {
+  const Folder folder;
+  const std::string path = folder.path() + "/probes";
+  CHECK(kept_bandwidth(path, "a; brim 1; 2 threads") == 0);
+  keep_bandwidth(path, "a; brim 1; 2 threads", 25e9);
+  keep_bandwidth(path, "a; brim 2; 2 threads", 30e9);
+  CHECK(kept_bandwidth(path, "a; brim 1; 2 threads") == 25e9);
+  CHECK(kept_bandwidth(path, "a; brim 2; 2 threads") == 30e9);
+  CHECK(kept_bandwidth(path, "a; brim 3; 2 threads") == 0);
+  keep_bandwidth(path, "a; brim 1; 2 threads", 26e9);
+  CHECK(kept_bandwidth(path, "a; brim 1; 2 threads") == 26e9);
+  CHECK(kept_bandwidth(path, "a; brim 2; 2 threads") == 30e9);
+  // Nothing is kept of nothing, a file that is none costs a measurement, a folder that is not there no error.
+  keep_bandwidth(path, "", 1e9);
+  CHECK(kept_bandwidth(path, "") == 0);
+  folder.file("wrong", "nan x\n-4 x\n1e99 x\nx\n\n");
+  CHECK(kept_bandwidth(folder.path() + "/wrong", "x") == 0);
+  keep_bandwidth("/no/such/folder/probes", "x", 1e9);
+}
+
 TEST_CASE("what was measured is the system memory's speed and the processors', and says that it was measured") {
   const Loader loader(config_for({built("device")}));
   Topology t = detect(loader);
@@ -158,4 +179,5 @@ TEST_CASE("what was measured is the system memory's speed and the processors', a
   CHECK(t.link(1, 0).from == Source::kUnknown);  // the card's way to it was not measured
   set_host_bandwidth(t, 0);
   CHECK(t.pools[0].read_bandwidth == 7'000'000'000);
+  CHECK(probe_key(t, "1", 2).find("fake processor; ; fake 1.0; brim 1; 2 threads") == 0);
 }
