@@ -60,14 +60,14 @@ void free_buffer(brim_buffer* buffer) noexcept {
   if (buffer == nullptr) return;
   Device* device = buffer->device;
   let_finish(device);
-  guard(nullptr, [&] {
-    const Current current(device);
+  {
+    const Releasing current(device);
     if (buffer->mapped != nullptr) {
       device->cu().MemFreeHost(buffer->mapped);
     } else {
       device->cu().MemFree(buffer->address);
     }
-  });
+  }
   unmake(device->host(), buffer);
 }
 

@@ -215,10 +215,9 @@ void check_on(Device* device, CUresult result, const char* doing) {
 
 Device::~Device() {
   if (context == nullptr) return;
-  CUcontext popped = nullptr;
-  if (cu().CtxPushCurrent(context) == CUDA_SUCCESS) {
+  {
+    const Releasing current(this);
     modules.close();
-    cu().CtxPopCurrent(&popped);
   }
   cu().DevicePrimaryCtxRelease(ordinal);
 }

@@ -84,6 +84,23 @@ class Current {
   Device* device_;
 };
 
+// The same for giving things back, which goes on where the driver refuses: what it still takes, it takes.
+class Releasing {
+ public:
+  explicit Releasing(Device* device) noexcept
+      : device_(device), pushed_(device->cu().CtxPushCurrent(device->context) == CUDA_SUCCESS) {}
+  ~Releasing() {
+    CUcontext popped = nullptr;
+    if (pushed_) device_->cu().CtxPopCurrent(&popped);
+  }
+  Releasing(const Releasing&) = delete;
+  Releasing& operator=(const Releasing&) = delete;
+
+ private:
+  Device* device_;
+  bool pushed_;
+};
+
 }  // namespace brim_cuda
 
 // A handle.

@@ -145,10 +145,10 @@ void destroy_queue(brim_queue* queue) noexcept {
     while (*link != queue) link = &(*link)->next;
     *link = queue->next;
   }
-  guard(nullptr, [&] {
-    const Current current(device);
-    if (queue->own) device->cu().StreamDestroy(queue->stream);
-  });
+  if (queue->own) {
+    const Releasing current(device);
+    device->cu().StreamDestroy(queue->stream);
+  }
   unmake(device->host(), queue);
 }
 
@@ -170,11 +170,11 @@ brim_fence* create_fence(Device* device, uint64_t initial) {
 
 void destroy_fence(brim_fence* fence) noexcept {
   if (fence == nullptr) return;
-  guard(nullptr, [&] {
-    const Current current(fence->device);
+  {
+    const Releasing current(fence->device);
     for (const brim_fence::Mark& mark : fence->marks) fence->device->cu().EventDestroy(mark.event);
     for (const CUevent event : fence->spare) fence->device->cu().EventDestroy(event);
-  });
+  }
   unmake(fence->device->host(), fence);
 }
 

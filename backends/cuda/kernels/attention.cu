@@ -11,7 +11,7 @@
 
 namespace brim_gpu {
 
-constexpr uint kThreads = 64, kBlockTokens = 32, kRun = 32;
+constexpr uint kThreads = 128, kBlockTokens = 32, kRun = 32;
 constexpr uint kKvF32 = 1, kKvF16 = 2;  // BRIM_DTYPE_*; 36 is Q8_0
 
 // Element i of codes in the state's dtype.
@@ -296,7 +296,7 @@ __device__ void attention_join(const AttentionArguments& a, Step step) {
     const float m = part[i * pitch];
     if (m != -kInfinity) whole += part[i * pitch + 1] * expf(m - top);
   }
-  for (uint element = threadIdx.x; element < a.v_width; element += kThreads) {
+  for (uint element = threadIdx.x; element < a.v_width; element += blockDim.x) {
     float y = 0;
     for (uint i = first; i < last; ++i) {
       const float m = part[i * pitch];
@@ -309,12 +309,15 @@ __device__ void attention_join(const AttentionArguments& a, Step step) {
 }  // namespace brim_gpu
 
 #define BRIM_INSTANCE(dtype, rows, values) \
-  BRIM_KERNEL(attention_##dtype##_##rows##_##values, 64, AttentionArguments, attention<dtype, rows, values>)
-#define BRIM_DTYPE(dtype)                                                                                     \
-  BRIM_KERNEL(kv_write_##dtype, 64, KvWriteArguments, kv_write<dtype>)                                        \
-  BRIM_INSTANCE(dtype, 1, 1)                                                                                  \
-  BRIM_INSTANCE(dtype, 1, 2) BRIM_INSTANCE(dtype, 1, 4) BRIM_INSTANCE(dtype, 1, 8) BRIM_INSTANCE(dtype, 4, 1) \
-      BRIM_INSTANCE(dtype, 4, 2) BRIM_INSTANCE(dtype, 4, 4) BRIM_INSTANCE(dtype, 4, 8)
+  BRIM_KERNEL(attention_##dtype##_##rows##_##values, 128, AttentionArguments, attention<dtype, rows, values>)
+#define BRIM_DTYPE(dtype)                                              \
+  BRIM_KERNEL(kv_write_##dtype, 64, KvWriteArguments, kv_write<dtype>) \
+  BRIM_INSTANCE(dtype, 1, 1)                                           \
+  BRIM_INSTANCE(dtype, 1, 2)                                           \
+  BRIM_INSTANCE(dtype, 1, 4)                                           \
+  BRIM_INSTANCE(dtype, 4, 1)                                           \
+  BRIM_INSTANCE(dtype, 4, 2)                                           \
+  BRIM_INSTANCE(dtype, 4, 4)
 BRIM_DTYPE(1)
 BRIM_DTYPE(2)
 BRIM_DTYPE(36)

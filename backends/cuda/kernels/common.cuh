@@ -87,9 +87,11 @@ __device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
 
 }  // namespace brim_gpu
 
-// A kernel under its name in the module: arguments by value, the Run block by address.
-#define BRIM_KERNEL(name, threads, Arguments, ...)                                    \
-  extern "C" __global__ void __launch_bounds__(threads)                               \
+// A kernel under its name in the module: arguments by value, the Run block by address. `bounds`: threads of a block and
+// how many blocks a processor has to hold at once, in parentheses.
+#define BRIM_BOUNDED_KERNEL(name, bounds, Arguments, ...)                             \
+  extern "C" __global__ void __launch_bounds__ bounds                                 \
       name(const __grid_constant__ brim_gpu::Arguments a, const brim_gpu::Run* run) { \
     brim_gpu::__VA_ARGS__(a, brim_gpu::Step{run});                                    \
   }
+#define BRIM_KERNEL(name, threads, Arguments, ...) BRIM_BOUNDED_KERNEL(name, (threads), Arguments, __VA_ARGS__)

@@ -36,8 +36,13 @@ __device__ void matvec(const ProductArguments& a, Step step) {
         for (uint c = 0; c < kColumns; ++c) {
           const uint r = min(row + c, rows - 1);
           const float* from = floats(x) + r / a.inner * a.x_outer + r % a.inner * a.x_inner + 8ull * g;
+          if (!is_plain(kFormat) || 8 * g + 8 <= a.k) {
 #pragma unroll
-          for (uint i = 0; i < 8; ++i) xs[8 * c + i] = !is_plain(kFormat) || 8 * g + i < a.k ? from[i] : 0.0f;
+            for (uint i = 0; i < 8; ++i) xs[8 * c + i] = from[i];
+          } else {
+#pragma unroll
+            for (uint i = 0; i < 8; ++i) xs[8 * c + i] = 8 * g + i < a.k ? from[i] : 0.0f;
+          }
         }
 #pragma unroll
         for (uint r = 0; r < kRows; ++r) {
@@ -72,7 +77,8 @@ __device__ void matvec(const ProductArguments& a, Step step) {
 
 }  // namespace brim_gpu
 
-#define BRIM_INSTANCE(format)                                               \
-  BRIM_KERNEL(matvec_##format##_1, 64, ProductArguments, matvec<format, 1>) \
-  BRIM_KERNEL(matvec_##format##_4, 64, ProductArguments, matvec<format, 4>)
+// Eight blocks: at most 128 registers a thread.
+#define BRIM_INSTANCE(format)                                                             \
+  BRIM_BOUNDED_KERNEL(matvec_##format##_1, (64, 8), ProductArguments, matvec<format, 1>) \
+  BRIM_BOUNDED_KERNEL(matvec_##format##_4, (64, 8), ProductArguments, matvec<format, 4>)
 BRIM_EACH_FORMAT(BRIM_INSTANCE)

@@ -84,14 +84,17 @@ __device__ __forceinline__ uint2 packed_scale(uint64_t s, uint j) {
 template <uint kFormat>
 __device__ void load_weights(uint64_t row, uint group, uint k, float (&v)[8]) {
   if constexpr (is_plain(kFormat)) {
-#pragma unroll
-    for (uint i = 0; i < 8; ++i) {
-      const uint at = 8 * group + i;
-      v[i] = 0;
-      if (at >= k) continue;
-      v[i] = kFormat == kF32   ? floats(row)[at]
+    const auto weight = [&](uint at) {
+      return kFormat == kF32   ? floats(row)[at]
              : kFormat == kF16 ? half_to_float(load16(row + 2ull * at))
                                : bfloat_to_float(load16(row + 2ull * at));
+    };
+    if (8 * group + 8 <= k) {
+#pragma unroll
+      for (uint i = 0; i < 8; ++i) v[i] = weight(8 * group + i);
+    } else {
+#pragma unroll
+      for (uint i = 0; i < 8; ++i) v[i] = 8 * group + i < k ? weight(8 * group + i) : 0.0f;
     }
   } else if constexpr (kFormat == kQ8_0) {
     const uint64_t p = row + 34ull * (group / 4);

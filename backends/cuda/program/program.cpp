@@ -135,11 +135,11 @@ void destroy_program(brim_program* program) noexcept {
   if (program == nullptr) return;
   Device* device = program->device;
   let_finish(device);
-  guard(nullptr, [&] {
-    const Current current(device);
+  {
+    const Releasing current(device);
     if (program->ready != nullptr) device->cu().GraphExecDestroy(program->ready);
     if (program->graph != nullptr) device->cu().GraphDestroy(program->graph);
-  });
+  }
   free_buffer(program->tables);
   unmake(device->host(), program);
 }

@@ -18,6 +18,12 @@ CUcontext context() { return reinterpret_cast<CUcontext>(&Device::get()); }
   if (const CUresult answer = device().enter(__func__, needs_context); answer != CUDA_SUCCESS) return answer; \
   if ((needs_context) && current.empty()) return CUDA_ERROR_INVALID_CONTEXT
 
+// Functions that give something back do so whatever they answer, as an error of earlier work may be.
+#define ENTER_TO_RELEASE() const CUresult answered = device().enter(__func__, false)
+#define RELEASED(call)              \
+  const CUresult released = (call); \
+  return answered != CUDA_SUCCESS ? answered : released
+
 template <class T, class H>
 T* known(const std::set<T*>& all, H handle) {
   const std::lock_guard lock(device().mutex);
@@ -167,11 +173,11 @@ EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext* out, CUdevice) {
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice) {
-  ENTER(false);
+  ENTER_TO_RELEASE();
   const std::lock_guard lock(device().mutex);
   if (device().retained == 0) return CUDA_ERROR_INVALID_CONTEXT;
   if (--device().retained == 0) device().lost = CUDA_SUCCESS;  // the next one begins anew
-  return CUDA_SUCCESS;
+  return answered;
 }
 EXPORT CUresult cuCtxPushCurrent_v2(CUcontext pushed) {
   ENTER(false);
@@ -211,8 +217,8 @@ EXPORT CUresult cuMemAlloc_v2(CUdeviceptr* out, size_t bytes) {
 }
 // Memory is given back by a lost context too.
 EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
-  ENTER(false);
-  return device().release(address, false);
+  ENTER_TO_RELEASE();
+  RELEASED(device().release(address, false));
 }
 EXPORT CUresult cuMemHostAlloc(void** out, size_t bytes, unsigned int) {
   ENTER(true);
@@ -222,8 +228,8 @@ EXPORT CUresult cuMemHostAlloc(void** out, size_t bytes, unsigned int) {
   return result;
 }
 EXPORT CUresult cuMemFreeHost(void* address) {
-  ENTER(false);
-  return device().release(reinterpret_cast<uint64_t>(address), true);
+  ENTER_TO_RELEASE();
+  RELEASED(device().release(reinterpret_cast<uint64_t>(address), true));
 }
 EXPORT CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr* out, void* host, unsigned int) {
   ENTER(true);
@@ -243,9 +249,9 @@ EXPORT CUresult cuStreamCreate(CUstream* out, unsigned int) {
   return make(device().streams, out);
 }
 EXPORT CUresult cuStreamDestroy_v2(CUstream handle) {
-  ENTER(false);
+  ENTER_TO_RELEASE();
   if (Stream* stream = known(device().streams, handle)) device().finish(stream);
-  return unmake(device().streams, handle);
+  RELEASED(unmake(device().streams, handle));
 }
 EXPORT CUresult cuStreamSynchronize(CUstream handle) {
   ENTER(true);
@@ -274,9 +280,9 @@ EXPORT CUresult cuEventCreate(CUevent* out, unsigned int) {
   return make(device().events, out);
 }
 EXPORT CUresult cuEventDestroy_v2(CUevent handle) {
-  ENTER(false);
+  ENTER_TO_RELEASE();
   if (Event* event = known(device().events, handle)) device().finish(event);
-  return unmake(device().events, handle);
+  RELEASED(unmake(device().events, handle));
 }
 EXPORT CUresult cuEventRecord(CUevent event_handle, CUstream handle) {
   ENTER(true);
@@ -311,8 +317,8 @@ EXPORT CUresult cuModuleLoadData(CUmodule* out, const void* image) {
   return result;
 }
 EXPORT CUresult cuModuleUnload(CUmodule handle) {
-  ENTER(false);
-  return unmake(device().modules, handle);
+  ENTER_TO_RELEASE();
+  RELEASED(unmake(device().modules, handle));
 }
 EXPORT CUresult cuModuleGetFunction(CUfunction* out, CUmodule handle, const char* name) {
   ENTER(true);
@@ -328,8 +334,8 @@ EXPORT CUresult cuGraphCreate(CUgraph* out, unsigned int) {
   return make(device().graphs, out);
 }
 EXPORT CUresult cuGraphDestroy(CUgraph handle) {
-  ENTER(false);
-  return unmake(device().graphs, handle);
+  ENTER_TO_RELEASE();
+  RELEASED(unmake(device().graphs, handle));
 }
 EXPORT CUresult cuGraphAddKernelNode_v2(CUgraphNode* out, CUgraph handle, const CUgraphNode* before, size_t n_before,
                                         const CUDA_KERNEL_NODE_PARAMS* params) {
@@ -358,8 +364,8 @@ EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec* out, CUgraph handle, un
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuGraphExecDestroy(CUgraphExec handle) {
-  ENTER(false);
-  return unmake(device().ready, handle);
+  ENTER_TO_RELEASE();
+  RELEASED(unmake(device().ready, handle));
 }
 EXPORT CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec handle, CUgraphNode node,
                                                   const CUDA_KERNEL_NODE_PARAMS* params) {
