@@ -7,7 +7,6 @@
 //   fail      the n-th call from now on fails, 1 is the first; 0: none
 //   error     with which CUresult; 2, out of memory, if not said
 //   reversed  1: what may run in any order runs in reverse
-//   first
 #pragma once
 
 #include <cstdint>
