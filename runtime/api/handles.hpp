@@ -45,6 +45,7 @@ struct Model {
   std::optional<text::Tokenizer> tokenizer;           // empty where the file has no vocabulary
   Error why_no_tokenizer{BRIM_OK, ""};
   std::mutex mutex;                        // of `engine` and of loading
+  negotiator::Ledger::Promise promise;     // of the memory that the engine holds
   std::shared_ptr<engine::Engine> engine;  // null: not loaded
 
   const text::Tokenizer& require_tokenizer() const {

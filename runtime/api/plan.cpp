@@ -2,6 +2,7 @@
 #include <api/guard.hpp>
 #include <api/handles.hpp>
 #include <base/pace.hpp>
+#include <negotiator/reserve.hpp>
 
 using namespace brim;
 using namespace brim::api;
@@ -143,7 +144,17 @@ brim_status brim_model_load(brim_model* handle, const brim_plan* plan, const bri
     }
     const std::lock_guard lock(model.mutex);
     if (model.engine) fail(BRIM_FAILED_PRECONDITION, "{} is loaded already; unload it first", model.open->file.path());
+    const negotiator::Plan& wanted = *plan->plan;
+    wanted.model->file.check_unchanged();
+    auto left = negotiator::untouched(wanted);
+    negotiator::Ledger::Promise promise;
+    {
+      const std::lock_guard budgets(model.runtime->mutex);
+      promise = negotiator::reserve(wanted);
+    }
     model.engine = std::make_shared<engine::Engine>(plan->plan, options);
+    promise.settle(std::move(left));
+    model.promise = std::move(promise);
   });
 }
 
@@ -157,5 +168,6 @@ brim_status brim_model_unload(brim_model* handle, brim_error* error) {
            model.engine.use_count() - 1);
     }
     model.engine.reset();
+    model.promise = {};
   });
 }

@@ -138,6 +138,10 @@ brim_status brim_runtime_create(const brim_runtime_config* config, brim_runtime*
       const topology::MachineFile file = topology::open_machine(described, machine_folders(found.directories));
       machine->topology = topology::describe(*machine->loader, file, described);
     }
+    machine->ledger = negotiator::Ledger::of_folder(options.text("runtime.ledger"));
+    if (const std::string& file = options.text("runtime.learned"); !file.empty()) {
+      machine->learned = std::make_shared<negotiator::Learned>(file);
+    }
     auto runtime = std::make_shared<Runtime>();
     runtime->machine = std::move(machine);
     runtime->architecture = options.text("runtime.architecture");

@@ -1,6 +1,7 @@
 // brim_session_*, brim_sequence_*, brim_generate.
 #include <api/guard.hpp>
 #include <api/handles.hpp>
+#include <negotiator/chain.hpp>
 
 using namespace brim;
 using namespace brim::api;
@@ -10,6 +11,23 @@ namespace {
 engine::Session& session_of(brim_session* handle) { return need(handle, "session").session; }
 
 const std::atomic<uint32_t>* flag_of(const brim_cancel* cancel) { return cancel ? &cancel->fired : nullptr; }
+
+// A generation of some length by a model that does nothing besides tells how fast the machine is. What cannot be kept
+// is worth a warning and no more.
+void learn_from(const Model& model, const brim_generate_result& done) {
+  constexpr uint64_t kLeastSteps = 16;
+  const negotiator::Plan& plan = model.engine->plan();
+  if (!plan.model->machine->learned || plan.request.n_seqs > 1 || done.n_generated <= kLeastSteps) return;
+  if (done.n_guessed > 0) return;  // its steps gave several tokens each
+  const auto steps = static_cast<double>(done.n_generated - 1);
+  try {
+    negotiator::learn(plan, static_cast<double>(done.decode_ns) * 1e-9 / steps,
+                      static_cast<double>(done.n_prompt) + steps / 2);
+  } catch (const std::exception& e) {
+    plan.model->machine->loader->log().write(BRIM_LOG_WARNING, "negotiator",
+                                             fmt::format("the speed seen was not kept: {}", e.what()));
+  }
+}
 
 }  // namespace
 
@@ -134,5 +152,6 @@ brim_status brim_generate(brim_session* handle, const brim_generate_info* given,
       throw;
     }
     give_result();
+    learn_from(*handle->model, done);
   });
 }

@@ -46,6 +46,11 @@ const std::vector<Option>& table() {
       boolean("runtime.require_device", true,
               "Without a usable backend a runtime is an error; false: it comes up and tells why in its report"),
 
+      free_text(
+          "runtime.ledger",
+          "A folder in which processes tell each other what memory their models were promised; empty: each for itself"),
+      free_text("runtime.learned", "A file in which speeds seen on this machine are kept; empty: nothing is kept"),
+
       integer("plan.context", 0, kMost32, "Tokens that one sequence can hold; 0: as trained, 8192 at most"),
       integer("plan.sequences", 0, 65536, "Sequences alive at once, over all sessions; 0: 1"),
       integer("plan.kv_tokens", 0, uint64_t{1} << 40,

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <base/error.hpp>
+#include <base/os/machine.hpp>
 #include <engine/residency.hpp>
 
 namespace brim::engine {
@@ -8,6 +9,23 @@ namespace {
 using negotiator::Residence;
 
 constexpr uint64_t kReadPiece = 8ull << 20;  // cancel and progress come between pieces
+
+constexpr uint64_t kBetweenLooks = 64ull << 20;  // loaded between two looks at the memory that is left
+
+// Others take memory too while weights come in, and some systems stand still where the last of it goes.
+void check_floor(const negotiator::Plan& plan) {
+  if (plan.request.unsafe_overcommit) return;
+  for (const negotiator::PoolCharge& c : plan.pools) {
+    if (c.pool != 0) continue;  // the system's; others refuse an allocation that they have no room for
+    const uint64_t left = os::system_memory().available;
+    if (left >= c.floor) continue;
+    throw Error(BRIM_OUT_OF_MEMORY,
+                fmt::format("{}: loading was stopped: {} bytes of the system's memory are left by now, {} have to stay "
+                            "free; everything was given back. Close other programs, or plan again",
+                            plan.model->file.path(), left, c.floor),
+                {0, c.floor, left, 0});
+  }
+}
 
 std::byte* mapped(Device& device, const Buffer& buffer) {
   return buffer ? static_cast<std::byte*>(device.map(buffer)) : nullptr;
@@ -119,10 +137,15 @@ void Residency::import_weights(uint32_t device) {
 
 void Residency::load_weights(const LoadOptions& options) {
   const auto& weights = plan_->model->description->weights;
-  uint64_t total = 0, done = 0;
+  uint64_t total = 0, done = 0, looked_at = 0;
+  check_floor(*plan_);
   for (const negotiator::WeightPlan& w : plan_->weights) total += weights[w.weight].tensor->bytes;
   for (uint32_t i = 0; i < plan_->weights.size(); ++i) {
     options.stop_if_cancelled();
+    if (done - looked_at >= kBetweenLooks) {
+      check_floor(*plan_);
+      looked_at = done;
+    }
     const model::Tensor& tensor = *weights[plan_->weights[i].weight].tensor;
     if (plan_->weights[i].residence == Residence::kMapped) {
       plan_->model->file.advise(tensor, os::Access::kWillNeed);

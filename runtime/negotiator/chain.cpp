@@ -32,10 +32,10 @@ double usual_bandwidth(uint32_t type) {
   return type == BRIM_DEVICE_CPU ? 40e9 : type == BRIM_DEVICE_INTEGRATED ? 80e9 : 400e9;
 }
 
-Constants constants_for_choice(const topology::Topology& t, uint32_t device) {
-  const Constants known = constants_of(t, device);
+Constants constants_for_choice(const OpenModel& model, uint32_t device) {
+  const Constants known = constants_of(model, device);
   if (known.bandwidth > 0) return known;
-  const uint32_t type = t.devices[device].info.type;
+  const uint32_t type = model.machine->topology.devices[device].info.type;
   return prior_constants(type == BRIM_DEVICE_CPU ? SpeedKind::kCpu : SpeedKind::kVulkan, usual_bandwidth(type));
 }
 
@@ -60,7 +60,7 @@ Chain chain_of(const Plan& plan, const std::vector<uint32_t>& devices) {
   Chain chain;
   std::vector<Constants> constants;
   for (uint32_t d = 0; d < devices.size(); ++d) {
-    constants.push_back(constants_for_choice(topology, devices[d]));
+    constants.push_back(constants_for_choice(*plan.model, devices[d]));
     chain.pool.push_back(pool_of(topology, devices[d]));
     chain.base.push_back(0);  // what the devices' programs take comes as a correction of their pools
     // One token at a time in decoding, a batch in prefill.
@@ -129,9 +129,15 @@ SpeedKind speed_kind(topology::Class c) {
   }
 }
 
+Learned::Key key_of(const OpenModel& model, uint32_t device) {
+  const topology::Device& d = model.machine->topology.devices[device];
+  return {d.name, d.driver, model.file.type_name()};
+}
+
 }  // namespace
 
-Constants constants_of(const topology::Topology& t, uint32_t device) {
+Constants constants_of(const OpenModel& model, uint32_t device) {
+  const topology::Topology& t = model.machine->topology;
   const topology::Device& d = t.devices[device];
   const uint32_t index = pool_of(t, device);
   const topology::Pool& pool = t.pools[index];
@@ -148,7 +154,28 @@ Constants constants_of(const topology::Topology& t, uint32_t device) {
     c = prior_constants(kind, static_cast<double>(pool.read_bandwidth));
   }
   if (d.flops > 0) c.compute = d.flops;
+  if (const auto& learned = model.machine->learned; learned && !d.described) {
+    if (const double seen = learned->bandwidth(key_of(model, device)); seen > 0) {
+      if (c.bandwidth <= 0) c = prior_constants(kind, seen);
+      c.bandwidth = seen;
+      c.provenance = Provenance::kLearned;
+    }
+  }
   return c;
+}
+
+void learn(const Plan& plan, double seconds, double depth) {
+  const auto& learned = plan.model->machine->learned;
+  const auto& d = plan.item_device;
+  if (!learned || std::any_of(d.begin(), d.end(), [&](uint32_t device) { return device != d.front(); })) return;
+  Constants c = constants_of(*plan.model, d.front());
+  if (c.bandwidth <= 0) c = constants_for_choice(*plan.model, d.front());
+  Work all;
+  for (const ItemWork& item : plan.works) all += item.work;
+  // What the layers and the KV do not account for is the weights'.
+  const double layers = std::min(c.layer * all.layers, seconds / 2);
+  const double read = all.bytes + kKvFactor * all.kv_per_token * depth;
+  learned->observe(key_of(*plan.model, d.front()), read / (seconds - layers));
 }
 
 void choose_devices(Plan& plan, const std::vector<uint32_t>& usable) {
@@ -176,8 +203,8 @@ void choose_devices(Plan& plan, const std::vector<uint32_t>& usable) {
   }
 
   // What the other ways would have given, the best of them first.
-  const bool known =
-      std::all_of(devices.begin(), devices.end(), [&](uint32_t d) { return constants_of(topology, d).bandwidth > 0; });
+  const bool known = std::all_of(devices.begin(), devices.end(),
+                                 [&](uint32_t d) { return constants_of(*plan.model, d).bandwidth > 0; });
   std::vector<std::pair<double, Rejected>> others;
   for (uint32_t d = 0; d < devices.size(); ++d) {
     const ChainPlan alone = all_on(chain, d);
@@ -201,7 +228,6 @@ void choose_devices(Plan& plan, const std::vector<uint32_t>& usable) {
 }
 
 Prediction predict(const Plan& plan) {
-  const auto& topology = plan.model->machine->topology;
   Prediction p;
   const MixTokens tokens = tokens_of(plan.request.mix);
   double empty = 0, full = 0, prefill = 0;
@@ -210,7 +236,7 @@ Prediction predict(const Plan& plan) {
     const ItemWork& item = plan.works[i];
     Work here = item.work;
     if (plan.apart[i]) {
-      const Constants home = constants_of(topology, plan.home);
+      const Constants home = constants_of(*plan.model, plan.home);
       if (home.bandwidth <= 0) return {};
       p.provenance = std::min(p.provenance, home.provenance);
       here.bytes -= item.experts.bytes;
@@ -221,7 +247,7 @@ Prediction predict(const Plan& plan) {
       full += apart;
       prefill += prefill_seconds(home, item.experts, tokens.prompt, plan.request.n_batch);
     }
-    const Constants c = constants_of(topology, plan.item_device[i]);
+    const Constants c = constants_of(*plan.model, plan.item_device[i]);
     if (c.bandwidth <= 0) return {};
     p.provenance = std::min(p.provenance, c.provenance);
     if (i > 0 && plan.item_device[i] != plan.item_device[i - 1]) empty += kCrossing, full += kCrossing;

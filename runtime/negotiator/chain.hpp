@@ -9,8 +9,11 @@
 
 namespace brim::negotiator {
 
-// What is known of a device's speed; a bandwidth of 0 where nothing is.
-Constants constants_of(const topology::Topology& topology, uint32_t device);
+// What is known of a device's speed with the model's weight format; a bandwidth of 0 where nothing is.
+Constants constants_of(const OpenModel& model, uint32_t device);
+
+// Remembers what decoding a token at that depth took, where the machine remembers and one device does all of the plan.
+void learn(const Plan& plan, double seconds, double depth);
 
 // Bytes of a topology's pool that the plan may use.
 uint64_t room_of(const Plan& plan, uint32_t pool);

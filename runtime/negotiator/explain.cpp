@@ -1,6 +1,4 @@
 #include <base/json.hpp>
-#include <negotiator/chain.hpp>
-#include <negotiator/ladder.hpp>
 #include <negotiator/stages.hpp>
 
 namespace brim::negotiator {
@@ -26,7 +24,7 @@ void write_summary(Json& json, const Plan& plan) {
     all.weights += c.weights + c.mapped;
     all.kv += c.kv;
     all.workspace += c.workspace + c.activations + c.step;
-    fits &= c.total() + c.mapped <= room_of(plan, c.pool);
+    fits &= c.total() + c.mapped <= c.room;
   }
   json.member("fits", fits).member("weights_bytes", all.weights).member("kv_bytes", all.kv);
   json.member("workspace_bytes", all.workspace).member("mix", mix_name(plan.request.mix));
@@ -63,7 +61,7 @@ void write_summary(Json& json, const Plan& plan) {
     }
   });
   json.key("next_rungs").array([&] {
-    for (const Rung& rung : next_rungs(plan)) {
+    for (const Rung& rung : plan.next_rungs) {
       json.object([&] {
         json.member("what", rung.what).member("kv_bytes", rung.kv_bytes);
         if (rung.decode_full > 0) json.member("decode_full_context_tps", rung.decode_full);
@@ -89,15 +87,16 @@ std::string explain(const Plan& plan) {
       for (const PoolCharge& c : plan.pools) {
         json.object([&] {
           const topology::Pool& pool = topology.pools[c.pool];
-          json.member("id", c.pool).member("budget_bytes", room_of(plan, c.pool));
+          json.member("id", c.pool).member("budget_bytes", c.room);
           json.member("planned_bytes", c.total() + c.mapped).member("peak_bytes", c.total() + c.mapped);
-          json.member("reserve_bytes", pool.reserve).member("floor_bytes", pool.floor);
+          json.member("promised_bytes", c.promised);
+          json.member("reserve_bytes", c.reserve).member("floor_bytes", c.floor);
           json.key("readings").array([&] {
-            for (uint32_t i = 0; i < pool.readings.size(); ++i) {
-              const topology::Reading& r = pool.readings[i];
+            for (uint32_t i = 0; i < c.readings.size(); ++i) {
+              const topology::Reading& r = c.readings[i];
               json.object([&] {
                 json.member("name", r.name).member("kind", topology::reading_name(r.kind)).member("bytes", r.bytes);
-                json.member("binds", i == pool.binding).member("note", r.note);
+                json.member("binds", i == c.binding).member("note", r.note);
               });
             }
           });

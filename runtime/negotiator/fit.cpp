@@ -48,7 +48,8 @@ std::string remedies(const Plan& plan, const PoolCharge& charge, uint64_t room) 
 
 uint64_t room_of(const Plan& plan, uint32_t index) {
   const topology::Pool& pool = plan.model->machine->topology.pools[index];
-  uint64_t room = pool.budget;
+  const uint64_t promised = plan.model->machine->ledger->promised(pool.id);
+  uint64_t room = pool.budget > promised ? pool.budget - promised : 0;
   for (const PoolLimit& limit : plan.request.limits) {
     if (limit.pool == index) room = std::min(room, limit.bytes);
   }
@@ -74,6 +75,12 @@ void charge_pools(Plan& plan) {
     PoolCharge c;
     c.pool = pool;
     c.available = topology.pools[pool].available;
+    c.room = room_of(plan, pool);
+    c.promised = plan.model->machine->ledger->promised(topology.pools[pool].id);
+    c.reserve = topology.pools[pool].reserve;
+    c.floor = topology.pools[pool].floor;
+    c.readings = topology.pools[pool].readings;
+    c.binding = topology.pools[pool].binding;
     return plan.pools.emplace_back(c);
   };
   for (const WeightPlan& w : plan.weights) {
@@ -93,7 +100,7 @@ void charge_pools(Plan& plan) {
 
   for (const PoolCharge& c : plan.pools) {
     const topology::Pool& pool = topology.pools[c.pool];
-    const uint64_t room = room_of(plan, c.pool), wanted = c.total() + c.mapped;
+    const uint64_t room = c.room, wanted = c.total() + c.mapped;
     const std::string sum =
         fmt::format("{} of {}: weights {}, KV {}, activations {}, workspace {}, step {}", bytes_text(wanted), pool.name,
                     bytes_text(c.weights + c.mapped), bytes_text(c.kv), bytes_text(c.activations),
@@ -111,10 +118,11 @@ void charge_pools(Plan& plan) {
     }
     throw Error(
         BRIM_OUT_OF_MEMORY,
-        fmt::format("a context of {} tokens for {} sequence(s) with {} KV needs {}; {} can be used ({} available, "
-                    "the rest is kept free or limited). What would fit: {}. unsafe_overcommit forces it",
-                    plan.request.n_ctx, plan.request.n_seqs, brim_dtype_name(plan.request.kv_dtype), sum,
-                    bytes_text(room), bytes_text(c.available), remedies(plan, c, room)),
+        fmt::format(
+            "a context of {} tokens for {} sequence(s) with {} KV needs {}; {} can be used ({} available, "
+            "the rest is kept free, limited or promised to others). What would fit: {}. unsafe_overcommit forces it",
+            plan.request.n_ctx, plan.request.n_seqs, brim_dtype_name(plan.request.kv_dtype), sum, bytes_text(room),
+            bytes_text(c.available), remedies(plan, c, room)),
         {c.pool, wanted, room, 0});
   }
 }

@@ -11,12 +11,7 @@ namespace brim::negotiator {
 // The next lower request that `asked` allows, of which `now` (every default filled in) did not fit; nothing at the end.
 std::optional<Request> next_lower(const Request& asked, const Request& now);
 
-// What the plan would be with less quality.
-struct Rung {
-  std::string what;        // "kv_dtype q8_0"
-  uint64_t kv_bytes = 0;   // instead of the plan's
-  double decode_full = 0;  // tokens/s at a full context; 0 unknown
-};
+// What one rung less of each kind would give.
 std::vector<Rung> next_rungs(const Plan& plan);
 
 }  // namespace brim::negotiator

@@ -8,6 +8,8 @@
 #include <loader/loader.hpp>
 #include <memory>
 #include <model/model_file.hpp>
+#include <negotiator/learned.hpp>
+#include <negotiator/ledger.hpp>
 #include <optional>
 #include <string>
 #include <topology/topology.hpp>
@@ -18,6 +20,8 @@ namespace brim::negotiator {
 struct Machine {
   std::unique_ptr<loader::Loader> loader;
   topology::Topology topology;
+  std::shared_ptr<Ledger> ledger = Ledger::of_folder("");  // of what loads were promised
+  std::shared_ptr<Learned> learned;                        // null: the host named no file for it
 };
 
 struct OpenModel {

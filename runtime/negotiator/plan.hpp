@@ -70,6 +70,13 @@ struct Rejected {
   double relative = 0;  // its predicted time to the plan's; 0: it does not fit, or nothing is known
 };
 
+// What the plan would be with less quality.
+struct Rung {
+  std::string what;        // "kv_dtype q8_0"
+  uint64_t kv_bytes = 0;   // instead of the plan's
+  double decode_full = 0;  // tokens/s at a full context; 0 unknown
+};
+
 // Tokens/s of one sequence.
 struct Prediction {
   bool known = false;
@@ -139,6 +146,10 @@ struct Variant {
 struct PoolCharge {
   uint32_t pool = 0;
   uint64_t weights = 0, mapped = 0, kv = 0, activations = 0, workspace = 0, step = 0, available = 0;
+  // When the plan was made: what it could use, what other loads were promised, and what stays free at every moment.
+  uint64_t room = 0, promised = 0, reserve = 0, floor = 0;
+  std::vector<topology::Reading> readings;
+  uint32_t binding = topology::kNoReading;
   uint64_t total() const { return weights + kv + activations + workspace + step; }
 };
 
@@ -155,6 +166,7 @@ struct Plan {
   std::vector<PoolCharge> pools;
   std::vector<Decision> decisions;
   std::vector<Rejected> rejected;
+  std::vector<Rung> next_rungs;
   uint64_t bytes_per_token = 0, kv_bytes_per_token = 0;
   Prediction predicted;
 

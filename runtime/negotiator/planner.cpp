@@ -50,6 +50,7 @@ std::shared_ptr<const Plan> plan_at_once(const std::shared_ptr<const OpenModel>&
     try {
       charge_pools(*plan);
       plan->predicted = predict(*plan);
+      plan->next_rungs = next_rungs(*plan);
       return plan;
     } catch (const Error& e) {
       const bool choice = model->machine->topology.devices.size() > 1 && request.placements.empty();

@@ -12,6 +12,7 @@
 #include "commands.hpp"
 #include "host.hpp"
 #include "probe.hpp"
+#include "summary.hpp"
 #include "terminal.hpp"
 #include "words.hpp"
 
@@ -236,6 +237,7 @@ int bench(const BenchOptions& options) {
                        bytes_text(loaded.plan_info.bytes_per_token), used / 1e9, bandwidth / 1e9, limits.pattern,
                        100 * used / bandwidth);
   }
+  if (options.n_gen > 0) out += against_prediction(loaded.plan, decode.mean);
   write_out(out);
   return kOk;
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "terminal.hpp"
 #include "words.hpp"
 
@@ -38,6 +40,7 @@ std::string Summary::text(const brim_generate_result& result) {
       out += fmt::format("guessed  {:>6} tokens, {} of them right: {} steps\n", result.n_guessed, result.n_right,
                          result.n_steps);
     }
+    if (result.n_guessed == 0) out += against_prediction(model_.plan, speed);
   }
   if (result.n_generated > 0) out += fmt::format("first token after {}\n", seconds(result.first_token_ns));
   return out + memory();
@@ -60,6 +63,16 @@ std::string Summary::memory() const {
                                   24));
   }
   return out;
+}
+
+std::string against_prediction(const brim::Plan& plan, double measured) {
+  const auto json = nlohmann::json::parse(plan.explain());
+  const auto& p = json.at("predicted");
+  if (p.is_null()) return "predicted  nothing: runtime.learned names a file in which speeds are kept\n";
+  const double predicted = p.at("decode_tps").get<double>(), off = 100 * (measured / predicted - 1);
+  return fmt::format("predicted {:.1f} tokens/s ({:.1f} to {:.1f}, {}); measured {:.0f} % {}\n", predicted,
+                     p.at("decode_low").get<double>(), p.at("decode_high").get<double>(),
+                     p.at("provenance").get<std::string>(), std::abs(off), off < 0 ? "less" : "more");
 }
 
 std::string stop_sentence(const brim_generate_result& result, const brim_plan_info& plan) {

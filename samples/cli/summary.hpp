@@ -1,4 +1,5 @@
-// What a generation ends with: speeds, the share of memory bandwidth that decoding used, a picture of the memory.
+// What a generation ends with: speeds, what was predicted of them, the share of memory bandwidth that decoding used, a
+// picture of the memory.
 #pragma once
 
 #include <optional>
@@ -21,6 +22,9 @@ class Summary {
   const LoadedModel& model_;
   std::optional<double> bandwidth_;  // bytes/s
 };
+
+// A line: the plan's predicted speed of decoding with its interval, and how far what was measured lies from it.
+std::string against_prediction(const brim::Plan& plan, double measured);
 
 // Why the generation ended, where that is worth a sentence; else empty.
 std::string stop_sentence(const brim_generate_result& result, const brim_plan_info& plan);

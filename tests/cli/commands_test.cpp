@@ -101,6 +101,17 @@ TEST_CASE("plan answers for a shape without a file, and a refusal is JSON too") 
   CHECK(has(refused.err, "What would fit"));
 }
 
+TEST_CASE("what calibrate measured is predicted afterwards, and run says how far it was off") {
+  const Tiny tiny;
+  const std::string learned = " --set runtime.learned=" + quote(tiny.folder / "learned") + " ";
+  CHECK(has(brim_command("calibrate " + tiny.random).err, "runtime.learned"));
+  CHECK(has(brim_command("calibrate -r 2 -n 20" + learned + tiny.random).out, "plans now predict"));
+  const Json plan = Json::parse(brim_command("plan --json" + learned + tiny.random).out);
+  CHECK(plan.at("predicted").at("decode_tps").get<double>() > 0);
+  CHECK(plan.at("predicted").at("provenance") == "learned");
+  CHECK(has(brim_command("run " + tiny.random + learned + "--prompt abc -n 20 --ignore-eos").err, "predicted"));
+}
+
 TEST_CASE("bench measures and writes what it says") {
   const Tiny tiny;
   const Json json = Json::parse(brim_command("bench " + tiny.random + " -p 32 -n 8 -r 2 -t 1 -o json").out);

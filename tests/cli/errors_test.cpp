@@ -27,7 +27,7 @@ void check_refused(const Outcome& outcome, int code, std::initializer_list<std::
 
 TEST_CASE("every command explains itself with examples") {
   for (const char* name :
-       {"run", "show", "plugins", "devices", "plan", "bench", "tokenize", "eval", "quantize", "config"}) {
+       {"run", "show", "plugins", "devices", "plan", "bench", "calibrate", "tokenize", "eval", "quantize", "config"}) {
     CAPTURE(name);
     const Outcome help = brim_command(std::string(name) + " --help");
     CHECK(help.code == 0);

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <engine/engine.hpp>
 #include <loader/cpu_features.hpp>
+#include <negotiator/chain.hpp>
+#include <negotiator/reserve.hpp>
 #include <nlohmann/json.hpp>
 #include <regex>
 
@@ -202,6 +204,52 @@ TEST_CASE("requests that contradict themselves are refused and name the number")
   CHECK(failure_of([&] { make_plan(o.model, r); }).code == BRIM_INVALID_ARGUMENT);
   r.placements = {{0, 1, 5}};
   CHECK(failure_of([&] { make_plan(o.model, r); }).code == BRIM_INVALID_ARGUMENT);
+}
+
+TEST_CASE("what decoding took is what later plans predict") {
+  const Opened o;
+  o.model->machine->learned = std::make_shared<Learned>("");
+  const auto plan = make_plan(o.model, with(128));
+  learn(*plan, 0.01, 0);
+  const auto later = make_plan(o.model, with(128));
+  REQUIRE(later->predicted.known);
+  CHECK(later->predicted.decode == doctest::Approx(100).epsilon(0.001));
+  CHECK(later->predicted.provenance == Provenance::kLearned);
+  CHECK(later->predicted.decode_full < later->predicted.decode);
+}
+
+TEST_CASE("a load promises what it takes, and a second one is refused what the first was promised") {
+  const Opened o;
+  const auto plan = make_plan(o.model, with(128));
+  const PoolCharge& c = plan->pools.front();
+  const uint64_t wanted = c.total() + c.mapped;
+  topology::Topology& t = o.model->machine->topology;
+  t.described_by = "by hand";  // budgets stay as they are set here
+  t.pools[c.pool].budget = wanted + wanted / 2;
+  Ledger& ledger = *o.model->machine->ledger;
+  const uint64_t before = ledger.promised(t.pools[c.pool].id);
+  {
+    auto promise = reserve(*plan);
+    CHECK(ledger.promised(t.pools[c.pool].id) == before + wanted);
+    CHECK_FAILS(BRIM_OUT_OF_MEMORY, "promised to models", reserve(*plan));
+    // A plan made now sees it as well.
+    CHECK(failure_of([&] { make_plan(o.model, with(128)); }).code == BRIM_OUT_OF_MEMORY);
+    promise.settle(untouched(*plan));
+    CHECK(ledger.promised(t.pools[c.pool].id) == before + wanted - c.weights);
+  }
+  CHECK(ledger.promised(t.pools[c.pool].id) == before);
+  reserve(*plan);
+}
+
+TEST_CASE("loading stops before the system's last memory goes, and gives back what it had") {
+  const Opened o;
+  Request read = with(128);
+  read.load = BRIM_LOAD_READ;
+  Plan plan = *make_plan(o.model, read);
+  plan.pools.front().floor = UINT64_MAX;
+  CHECK_FAILS(BRIM_OUT_OF_MEMORY, "have to stay free", engine::Engine(std::make_shared<Plan>(plan), {}));
+  plan.request.unsafe_overcommit = true;
+  engine::Engine forced(std::make_shared<Plan>(plan), {});
 }
 
 TEST_CASE("the explanation is JSON and gives a reason for every decision") {

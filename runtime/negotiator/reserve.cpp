@@ -1,0 +1,28 @@
+#include <negotiator/reserve.hpp>
+
+namespace brim::negotiator {
+
+Ledger::Promise reserve(const Plan& plan) {
+  topology::Topology& topology = plan.model->machine->topology;
+  std::vector<Entry> wanted;
+  for (const PoolCharge& c : plan.pools) wanted.push_back({topology.pools[c.pool].id, c.total() + c.mapped});
+  return plan.model->machine->ledger->promise(std::move(wanted), [&](const LedgerPool& id) {
+    if (plan.request.unsafe_overcommit) return UINT64_MAX;
+    topology::refresh(topology);
+    for (const topology::Pool& pool : topology.pools) {
+      if (pool.id == id) return pool.budget;
+    }
+    return uint64_t{0};
+  });
+}
+
+std::vector<Entry> untouched(const Plan& plan) {
+  std::vector<Entry> left;
+  for (const PoolCharge& c : plan.pools) {
+    const topology::PoolId& id = plan.model->machine->topology.pools[c.pool].id;
+    if (id[0] == BRIM_POOL_SYSTEM) left.push_back({id, c.total() + c.mapped - c.weights});
+  }
+  return left;
+}
+
+}  // namespace brim::negotiator
