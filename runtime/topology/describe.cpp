@@ -26,7 +26,11 @@ Answer ask(const std::shared_ptr<const loader::Backend>& backend, const std::map
   const std::string& id = backend->plugin->id();
   if (!backend->api.device_describe) return {{}, {}, fmt::format("{} describes no devices", id)};
   std::vector<brim_setting> list;
-  for (const auto& [key, value] : settings) list.push_back({str(key), str(value)});
+  for (const auto& [key, value] : settings) {
+    brim_setting& setting = list.emplace_back();
+    setting.key = str(key);
+    setting.value = str(value);
+  }
   brim_device* handle = nullptr;
   brim_error error = empty_error();
   const brim_status status = backend->api.device_describe(
