@@ -58,6 +58,7 @@ Hierarchies hierarchies(const std::string& root, std::string_view controller) {
   std::string path1, path2;
   bool in1 = false, in2 = false;
   std::istringstream lines(text_of(root + "/proc/self/cgroup"));
+  lines.exceptions(std::ios::badbit);  // or where memory ends, lines would be missing quietly
   for (std::string line; std::getline(lines, line);) {
     // "4:memory:/a/b" of version 1, "0::/a/b" of version 2
     const size_t first = line.find(':');
@@ -75,11 +76,14 @@ Hierarchies hierarchies(const std::string& root, std::string_view controller) {
     }
   }
   std::istringstream mounts(text_of(root + "/proc/self/mountinfo"));
+  mounts.exceptions(std::ios::badbit);
   for (std::string line; std::getline(mounts, line);) {
     // id parent dev root mountpoint options [fields] - type source super-options
     const size_t dash = line.find(" - ");
     if (dash == std::string::npos) continue;
     std::istringstream before(line.substr(0, dash)), after(line.substr(dash + 3));
+    before.exceptions(std::ios::badbit);
+    after.exceptions(std::ios::badbit);
     std::string skip, base, mount, type, source, options;
     before >> skip >> skip >> skip >> base >> mount;
     after >> type >> source >> options;

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
-#include <fstream>
+#include <cstdio>
+#include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -14,10 +14,15 @@ namespace brim::os {
 
 // A file of /proc or /sys as text; empty where it cannot be read.
 inline std::string text_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  return text.str();
+  struct Close {
+    void operator()(std::FILE* f) const { std::fclose(f); }
+  };
+  // No stream: where memory ends, those stop quietly and a part would pass for the whole.
+  const std::unique_ptr<std::FILE, Close> file(std::fopen(path.c_str(), "rbe"));
+  std::string text;
+  char piece[4096];
+  for (size_t n = 0; file && (n = std::fread(piece, 1, sizeof piece, file.get())) > 0;) text.append(piece, n);
+  return text;
 }
 
 inline std::string_view trimmed(std::string_view text) {
