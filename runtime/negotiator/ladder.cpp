@@ -25,7 +25,8 @@ std::optional<Rung> rung_of(const Plan& plan, std::string what, uint32_t n_ctx, 
     for (ItemWork& item : lower.works) item.work.kv_per_token *= share;
     rung.decode_full = predict(lower).decode_full;
     return rung;
-  } catch (const Error&) {
+  } catch (const Error& e) {
+    if (e.code != BRIM_UNSUPPORTED) throw;
     return std::nullopt;  // a device does not store such KV
   }
 }
