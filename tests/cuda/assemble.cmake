@@ -8,7 +8,7 @@ set(registers_copy 40)
 set(registers_elementwise 40)
 set(registers_items 64)
 set(registers_matmul 96)
-set(registers_matvec 168)
+set(registers_matvec 255)
 set(registers_rows 48)
 set(most_shared 49152)
 

@@ -118,12 +118,12 @@ TEST_CASE("a file larger than one buffer of the device is read in place, window 
   CHECK(misuse->said() == "");
 }
 
-TEST_CASE("without placements the accelerator takes the model, in plans too") {
+TEST_CASE("what is placed on the accelerator lies in the accelerator's own pool, in plans too") {
   const File file;
   const Runtime runtime(2, true);
   Model model(runtime, file.path);
-  const Plan plan(model.get(), strict());
-  // Weights and states are in its own pool.
+  const Placed placed(runtime, 0b11, 2, strict());
+  const Plan plan(model.get(), placed.request);
   uint64_t weights = 0;
   for (const brim_plan_pool& p : plan.pools()) {
     if (p.pool != 0) weights += p.weights;

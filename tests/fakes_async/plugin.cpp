@@ -59,7 +59,6 @@ brim_status heap_info(brim_device* device, uint32_t heap, brim_heap_info* out, b
       info.pool_id[0] = 0xA57;
       info.size = device->plugin->settings.budget;
       info.max_alloc = device->plugin->settings.max_alloc;
-      info.read_bandwidth = info.write_bandwidth = 1'000'000'000'000;  // bytes/s, so that it is worth choosing
     } else {
       info.flags = BRIM_HEAP_HOST_VISIBLE | BRIM_HEAP_HOST_COHERENT | BRIM_HEAP_HOST_CACHED;
       info.pool_id[0] = BRIM_POOL_SYSTEM;

@@ -77,8 +77,8 @@ __device__ void matvec(const ProductArguments& a, Step step) {
 
 }  // namespace brim_gpu
 
-// Six blocks leave a thread 168 registers; with the 128 of eight, MXFP4 spills.
+// Four blocks leave a thread all registers that it can name; with fewer, one format or another spills.
 #define BRIM_INSTANCE(format)                                                             \
-  BRIM_BOUNDED_KERNEL(matvec_##format##_1, (64, 6), ProductArguments, matvec<format, 1>) \
-  BRIM_BOUNDED_KERNEL(matvec_##format##_4, (64, 6), ProductArguments, matvec<format, 4>)
+  BRIM_BOUNDED_KERNEL(matvec_##format##_1, (64, 4), ProductArguments, matvec<format, 1>) \
+  BRIM_BOUNDED_KERNEL(matvec_##format##_4, (64, 4), ProductArguments, matvec<format, 4>)
 BRIM_EACH_FORMAT(BRIM_INSTANCE)
