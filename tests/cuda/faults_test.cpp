@@ -46,7 +46,7 @@ TEST_CASE("whichever call of the driver fails, and how: a typed error, nothing l
                     "call " << at << " fails with " << error << ": " << driver().live() << " objects are left");
     }
   }
-  CHECK(failed > runs / 2);
+  CHECK(failed > runs / 3);  // many give things back, which cannot fail
   driver().configure("");
   CHECK(run() == BRIM_OK);
 }
