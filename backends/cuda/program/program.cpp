@@ -1,5 +1,7 @@
 #include "program/program.hpp"
 
+#include <gpu/run.hpp>
+
 namespace brim_cuda {
 namespace {
 
@@ -148,26 +150,8 @@ void run_program(brim_program* program, brim_queue* queue, const brim_run& run) 
   if (queue->device != program->device) {
     fail(BRIM_INVALID_ARGUMENT, "the queue belongs to another device than the program");
   }
-  if (run.cancel != nullptr && __atomic_load_n(run.cancel, __ATOMIC_RELAXED) != 0) {
-    fail(BRIM_CANCELLED, "the run was cancelled before it began");
-  }
-  check_range(run.step_block, run.step_offset, program->step_bytes, "step block");
-  const auto counts = received<brim_step_header>(run.counts);
-  const auto check_count = [](const char* name, uint32_t count, uint32_t most) {
-    if (count <= most) return;
-    fail(BRIM_INVALID_ARGUMENT, "the step block has %u %s; the program was made for a bucket of %u", count, name, most);
-  };
-  check_count("tokens", counts.n_tokens, program->bucket.n_tokens);
-  check_count("sequences", counts.n_seqs, program->bucket.n_seqs);
-  check_count("outputs", counts.n_outputs, program->bucket.n_outputs);
-  brim_queue::Operation operation{brim_queue::Operation::kRun, nullptr, 0, 0, 0, 0, program, {}};
-  operation.run.step = run.step_block->address + run.step_offset;
-  operation.run.count[BRIM_SYM_NONE] = 1;
-  operation.run.count[BRIM_SYM_N_TOKENS] = counts.n_tokens;
-  operation.run.count[BRIM_SYM_N_KV] = counts.n_kv;
-  operation.run.count[BRIM_SYM_N_SEQS] = counts.n_seqs;
-  operation.run.count[BRIM_SYM_N_OUTPUTS] = counts.n_outputs;
-  enqueue(queue, operation);
+  enqueue(queue, {brim_queue::Operation::kRun, nullptr, 0, 0, 0, 0, program,
+                  head_of(run, program->bucket, program->step_bytes)});
 }
 
 void launch_program(brim_program* program, CUstream stream, const Run& run) {

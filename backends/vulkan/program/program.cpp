@@ -1,6 +1,7 @@
 #include "program/program.hpp"
 
 #include <chrono>
+#include <gpu/run.hpp>
 
 namespace brim_vulkan {
 namespace {
@@ -114,25 +115,7 @@ void run_program(brim_program* program, brim_queue* queue, const brim_run& run) 
   if (queue->device != device) {
     fail(BRIM_INVALID_ARGUMENT, "the queue belongs to another device than the program");
   }
-  if (run.cancel != nullptr && __atomic_load_n(run.cancel, __ATOMIC_RELAXED) != 0) {
-    fail(BRIM_CANCELLED, "the run was cancelled before it began");
-  }
-  check_range(run.step_block, run.step_offset, program->step_bytes, "step block");
-  const auto counts = received<brim_step_header>(run.counts);
-  const auto check_count = [](const char* name, uint32_t count, uint32_t most) {
-    if (count <= most) return;
-    fail(BRIM_INVALID_ARGUMENT, "the step block has %u %s; the program was made for a bucket of %u", count, name, most);
-  };
-  check_count("tokens", counts.n_tokens, program->bucket.n_tokens);
-  check_count("sequences", counts.n_seqs, program->bucket.n_seqs);
-  check_count("outputs", counts.n_outputs, program->bucket.n_outputs);
-  Run head{};
-  head.step = run.step_block->address + run.step_offset;
-  head.count[BRIM_SYM_NONE] = 1;
-  head.count[BRIM_SYM_N_TOKENS] = counts.n_tokens;
-  head.count[BRIM_SYM_N_KV] = counts.n_kv;
-  head.count[BRIM_SYM_N_SEQS] = counts.n_seqs;
-  head.count[BRIM_SYM_N_OUTPUTS] = counts.n_outputs;
+  const Run head = head_of(run, program->bucket, program->step_bytes);
   const VkCommandBuffer commands = begin_commands(queue);
   record_barrier(device, commands);  // behind all that the queue had before, this program's last run too
   device->vk.CmdUpdateBuffer(commands, program->arguments->handle, 0, sizeof head, &head);
