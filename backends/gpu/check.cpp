@@ -218,6 +218,7 @@ Verdict judge(const brim_graph& graph, const brim_node& node) {
       t.tensor(1, BRIM_DTYPE_I32, 1, false);
       break;
     case BRIM_OP_SCATTER_ROWS:
+      t.holds(received<brim_scatter_attr>(node.attr).mode <= BRIM_SCATTER_ADD, "unknown SCATTER_ROWS mode");
       t.tensor(0, BRIM_DTYPE_F32, 2, true);
       t.tensor(1, BRIM_DTYPE_F32, 2, true);
       t.tensor(2, BRIM_DTYPE_I32, 1, false);
@@ -304,12 +305,15 @@ Verdict judge(const brim_graph& graph, const brim_node& node) {
       t.tensor(0, BRIM_DTYPE_F32, 3, true);
       t.tensor(1, BRIM_DTYPE_F32, 2, false);
       break;
-    case BRIM_OP_ROPE:
+    case BRIM_OP_ROPE: {
+      const uint32_t pairing = received<brim_rope_attr>(node.attr).pairing;
+      t.holds(pairing == BRIM_ROPE_ADJACENT || pairing == BRIM_ROPE_HALVES, "unknown ROPE pairing");
       t.tensor(0, BRIM_DTYPE_F32, 3, true);
       t.tensor(1, BRIM_DTYPE_I32, 2, false);
       t.optional(2, 1, true);
       t.in_place(0);
       break;
+    }
     case BRIM_OP_KV_WRITE:
       t.holds(t.in(0) != nullptr && t.in(0)->kind == BRIM_VALUE_STATE, "the state is missing");
       t.tensor(1, BRIM_DTYPE_F32, 3, true);
@@ -318,12 +322,15 @@ Verdict judge(const brim_graph& graph, const brim_node& node) {
     case BRIM_OP_ATTENTION:
       judge_attention(t);
       break;
-    case BRIM_OP_CAUSAL_CONV1D:
+    case BRIM_OP_CAUSAL_CONV1D: {
+      const uint32_t activation = received<brim_conv1d_attr>(node.attr).activation;
+      t.holds(activation == 0 || activation == BRIM_UNARY_SILU, "unknown CAUSAL_CONV1D activation");
       t.tensor(0, BRIM_DTYPE_F32, 2, true);
       judge_recurrent(t, 1);
       t.tensor(2, BRIM_DTYPE_F32, 2, true);
       t.optional(3, 1, true);
       break;
+    }
     default:  // LINEAR_ATTENTION
       for (uint32_t i = 0; i < 3; ++i) t.tensor(i, BRIM_DTYPE_F32, 3, true);
       t.optional(3, 2, false);

@@ -87,6 +87,12 @@ class Describer {
     std::map<std::string, std::string> plain = {{"name", d.name}, {"memory", std::to_string(pool.bytes)}};
     if (d.bandwidth) plain["bandwidth"] = std::to_string(d.bandwidth);
     std::map<std::string, std::string> all = plain;
+    all["type"] = type_name(d.facts.type);
+    for (const auto& [key, fact] : {std::pair{"pageable_access", d.facts.pageable},
+                                    {"host_page_tables", d.facts.host_page_tables},
+                                    {"concurrent_managed", d.facts.concurrent_managed}}) {
+      if (fact == Fact::kYes) all[key] = "true";
+    }
     for (const auto& [key, value] : d.settings) all[key] = value;
 
     Device out;

@@ -55,6 +55,9 @@ MachineFile parse_machine(std::string_view toml, const std::string& source);
 // that has one. NOT_FOUND lists the names that there are.
 MachineFile open_machine(const std::string& file_or_name, const std::vector<std::string>& folders);
 
+// "cpu", "integrated", "discrete", "accelerator": BRIM_DEVICE_* as files and descriptions have it.
+std::string_view type_name(uint32_t type);
+
 // The same machine as a file that parse_machine reads.
 std::string write_machine(const Topology& topology, std::string_view name);
 

@@ -26,19 +26,6 @@ std::string quoted(std::string_view text) {
 
 std::string pool_id(uint32_t index) { return index == 0 ? "system" : fmt::format("pool-{}", index); }
 
-std::string_view type_name(uint32_t type) {
-  switch (type) {
-    case BRIM_DEVICE_CPU:
-      return "cpu";
-    case BRIM_DEVICE_INTEGRATED:
-      return "integrated";
-    case BRIM_DEVICE_DISCRETE:
-      return "discrete";
-    default:
-      return "accelerator";
-  }
-}
-
 class Writer {
  public:
   explicit Writer(const Topology& topology) : t_(topology) {}
@@ -123,6 +110,19 @@ class Writer {
 };
 
 }  // namespace
+
+std::string_view type_name(uint32_t type) {
+  switch (type) {
+    case BRIM_DEVICE_CPU:
+      return "cpu";
+    case BRIM_DEVICE_INTEGRATED:
+      return "integrated";
+    case BRIM_DEVICE_DISCRETE:
+      return "discrete";
+    default:
+      return "accelerator";
+  }
+}
 
 std::string write_machine(const Topology& topology, std::string_view name) { return Writer(topology).write(name); }
 

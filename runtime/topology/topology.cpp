@@ -315,6 +315,12 @@ Topology detect(const loader::Loader& loader) {
   merge_views(t);
   for (Device& device : t.devices) {
     device.facts.type = device.info.type;
+    if (device.info.flags & BRIM_DEVICE_TELLS_PAGING) {
+      const auto told = [&](uint32_t flag) { return device.info.flags & flag ? Fact::kYes : Fact::kNo; };
+      device.facts.pageable = told(BRIM_DEVICE_PAGEABLE_ACCESS);
+      device.facts.host_page_tables = told(BRIM_DEVICE_HOST_PAGE_TABLES);
+      device.facts.concurrent_managed = told(BRIM_DEVICE_CONCURRENT_MANAGED);
+    }
     device.facts.windows = t.windows;
     device.facts.own_pool = t.pools[own_pool(device)].id[0] != BRIM_POOL_SYSTEM;
     device.facts.own_link = device.info.pci != 0;

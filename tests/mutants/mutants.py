@@ -78,6 +78,7 @@ EXCLUDED_LINES = [
 EXCLUDED_FUNCTIONS = [
     ("plugin/settings.cpp", "distance", "which setting a message calls the nearest"),
     ("device/processor_name.cpp", "", "the processor's name, for people"),
+    ("ops/unary.cpp", "cost_of", "an estimate of time"),
     ("matmul/flat.cpp", "reference", "the scalar definition, which tests of kernels compare with and no program runs"),
     ("matmul/strict.cpp", "reference", "the same"),
     ("matmul/super.cpp", "reference", "the same"),

@@ -41,9 +41,10 @@ brim_device* describe_device(brim_plugin* plugin, const void* settings, uint32_t
   set_text(described.name, "described processor");
   set_text(described.features, kArchitectureText);
   constexpr const char* kWhere = "the description of a CPU device";
-  each_setting(kWhere, settings, n, stride, {"name", "memory", "bandwidth", "features", "threads"},
+  each_setting(kWhere, settings, n, stride, {"name", "memory", "bandwidth", "features", "threads", "type"},
                [&](std::string_view key, std::string_view value) {
                  if (key == "name") set_text(described.name, value);
+                 if (key == "type" && value != "cpu") fail(BRIM_INVALID_ARGUMENT, "%s: its type is cpu", kWhere);
                  if (key == "features") set_text(described.features, value);
                  if (key == "memory") described.memory = whole_number(kWhere, key, value, 1, UINT64_MAX);
                  if (key == "bandwidth") described.bandwidth = whole_number(kWhere, key, value, 0, UINT64_MAX);

@@ -1,5 +1,8 @@
 // What this backend can compute: the static table of ops and features, and the verdict on a single node. support() and
 // program_create ask the same functions, so that what was promised is what is compiled.
+//
+// The host has checked sizes and dtypes against ops.h when the graph was built (graph.h); what is judged here is what
+// kernels are not written for, and kinds of a later minor.
 #pragma once
 
 #include <algorithm>

@@ -1,9 +1,13 @@
 #include "device/device.hpp"
 
+#include <gpu/described.hpp>
+
 #include "device/buffer.hpp"
 
 namespace brim_cuda {
 namespace {
+
+constexpr uint32_t kLeastCapability = 75;  // 7.5: Turing
 
 int attribute(const Driver& cu, CUdevice device, CUdevice_attribute which) {
   int value = 0;
@@ -36,7 +40,7 @@ void search(brim_plugin* plugin) {
   for (int i = 0; i < n; ++i) {
     CUdevice device = 0;
     check(cu.DeviceGet(&device, i), "finding a device");
-    if (const uint32_t capability = capability_of(cu, device); capability < 75) {
+    if (const uint32_t capability = capability_of(cu, device); capability < kLeastCapability) {
       std::snprintf(plugin->why, sizeof plugin->why, "a device has compute capability %u.%u; 7.5 or newer is needed",
                     capability / 10, capability % 10);
     } else if (offered) {
@@ -145,6 +149,52 @@ brim_device* open_device(brim_plugin* plugin, uint32_t index) {
   return handle;
 }
 
+brim_device* describe_device(brim_plugin* plugin, const void* settings, uint32_t n, uint32_t stride) {
+  constexpr const char* kWhere = "the description of a CUDA device";
+  Facts facts{};
+  uint32_t capability = kLeastCapability;
+  const brim_gpu::Described described = brim_gpu::read_description(
+      kWhere, settings, n, stride,
+      {"name", "memory", "bandwidth", "type", "compute_capability", "pageable_access", "host_page_tables",
+       "concurrent_managed"},
+      [&](std::string_view key, std::string_view value) {
+        if (key == "pageable_access") {
+          facts.pageable = truth(kWhere, key, value);
+        } else if (key == "host_page_tables") {
+          facts.host_page_tables = truth(kWhere, key, value);
+        } else if (key == "concurrent_managed") {
+          facts.concurrent_managed = truth(kWhere, key, value);
+        } else {
+          const size_t point = std::min(value.find('.'), value.size() - 1);
+          capability = static_cast<uint32_t>(whole_number(kWhere, key, value.substr(0, point), 0, 99) * 10 +
+                                             whole_number(kWhere, key, value.substr(point + 1), 0, 9));
+        }
+      });
+  if (capability < kLeastCapability) {
+    fail(BRIM_INVALID_ARGUMENT, "%s: compute capability %u.%u; 7.5 or newer is needed", kWhere, capability / 10,
+         capability % 10);
+  }
+  brim_device* handle = make<brim_device>(plugin->memory, brim_device{nullptr});
+  try {
+    handle->shared = make<Device>(plugin->memory, plugin);
+  } catch (...) {
+    unmake(plugin->memory, handle);
+    throw;
+  }
+  Device* d = handle->shared;
+  d->handles = 1;
+  d->facts = facts;
+  d->facts.integrated = described.integrated;
+  d->facts.total = described.memory;
+  d->bandwidth = described.bandwidth;
+  d->kind = classify(d->facts);
+  d->capability = capability;
+  std::snprintf(d->name, sizeof d->name, "%s", described.name);
+  std::snprintf(d->driver, sizeof d->driver, "described");
+  std::snprintf(d->architecture, sizeof d->architecture, "sm_%u, %s", capability, class_name(d->kind));
+  return handle;
+}
+
 void close_device(brim_device* handle) noexcept {
   if (handle == nullptr) return;
   Device* device = handle->shared;
@@ -152,14 +202,18 @@ void close_device(brim_device* handle) noexcept {
   const std::lock_guard lock(plugin->mutex);
   unmake(plugin->memory, handle);
   if (--device->handles != 0) return;
-  plugin->found[device->index].device = nullptr;
+  if (device->live()) plugin->found[device->index].device = nullptr;
   unmake(plugin->memory, device);
 }
 
 void fill_device_info(Device* device, brim_device_info* out) {
   brim_device_info info{};
   info.type = device->facts.integrated ? BRIM_DEVICE_INTEGRATED : BRIM_DEVICE_DISCRETE;
-  info.flags = BRIM_DEVICE_LIVE | BRIM_DEVICE_ANY_KV;
+  info.flags = BRIM_DEVICE_ANY_KV | BRIM_DEVICE_TELLS_PAGING;
+  if (device->live()) info.flags |= BRIM_DEVICE_LIVE;
+  if (device->facts.pageable) info.flags |= BRIM_DEVICE_PAGEABLE_ACCESS;
+  if (device->facts.host_page_tables) info.flags |= BRIM_DEVICE_HOST_PAGE_TABLES;
+  if (device->facts.concurrent_managed) info.flags |= BRIM_DEVICE_CONCURRENT_MANAGED;
   info.n_heaps = 2;
   info.uuid[0] = device->uuid[0];
   info.uuid[1] = device->uuid[1];
@@ -187,6 +241,7 @@ void fill_heap_info(Device* device, uint32_t heap, brim_heap_info* out) {
   info.size = heap == 0 || device->facts.system_total == 0 ? device->facts.total : device->facts.system_total;
   info.alignment = kAlignment;
   info.max_alloc = info.size;
+  if (heap == 0) info.read_bandwidth = device->bandwidth;
   answer(out, info);
 }
 
@@ -200,6 +255,9 @@ uint64_t heap_budget(Device* device, uint32_t heap) {
 }
 
 void need_alive(const Device* device) {
+  if (!device->live()) {
+    fail(BRIM_FAILED_PRECONDITION, "%s is described and not here: it answers questions of planning only", device->name);
+  }
   if (device->lost.load(std::memory_order_relaxed)) {
     fail(BRIM_DEVICE_LOST, "%s was lost before; close it and open it again", device->name);
   }

@@ -6,6 +6,8 @@
 //
 // No GPU has run these kernels: real devices are offered only if the setting `gpus` is true. A driver that was named by
 // the setting `driver` is somebody's choice already, and its devices are offered.
+//
+// A described device is a Device without a context: no driver is asked about it, and it only plans.
 #pragma once
 
 #include <atomic>
@@ -53,6 +55,7 @@ struct Device {
   uint32_t capability = 0;  // 121: compute capability 12.1
   uint32_t processors = 0, shared_memory = 0;
   uint64_t uuid[2] = {}, pci = 0;
+  uint64_t bandwidth = 0;  // as described, bytes/s; 0 unknown
   char name[256] = {}, driver[64] = {}, architecture[96] = {};
 
   std::mutex queue_mutex;         // of everything submitted, and of what waits to be
@@ -63,6 +66,7 @@ struct Device {
   Modules modules;
 
   Memory host() const { return plugin->memory; }
+  bool live() const { return context != nullptr; }
   const Driver& cu() const { return plugin->driver; }
   Target target() const { return {host(), 65535, kThreads}; }
 };
@@ -115,12 +119,15 @@ brim_plugin* create_plugin(const brim_host_api* api, brim_host* host, const brim
 // Looks for devices once; later calls give the same.
 uint32_t count_devices(brim_plugin* plugin, brim_str* why);
 brim_device* open_device(brim_plugin* plugin, uint32_t index);
+// Keys: those of gpu/described.hpp; compute_capability ("12.1"; default: the least that is offered); and what a driver
+// says of memory, true or false: pageable_access, host_page_tables, concurrent_managed.
+brim_device* describe_device(brim_plugin* plugin, const void* settings, uint32_t n, uint32_t stride);
 void close_device(brim_device* handle) noexcept;
 void fill_device_info(Device* device, brim_device_info* out);
 void fill_heap_info(Device* device, uint32_t heap, brim_heap_info* out);
 uint64_t heap_budget(Device* device, uint32_t heap);
 
-// DEVICE_LOST where the device was lost before.
+// DEVICE_LOST where the device was lost before, FAILED_PRECONDITION where it is described only.
 void need_alive(const Device* device);
 // check(), and the loss is remembered.
 void check_on(Device* device, CUresult result, const char* doing);

@@ -1,5 +1,7 @@
 #include "device/device.hpp"
 
+#include <gpu/described.hpp>
+
 #include "device/buffer.hpp"
 
 namespace brim_vulkan {
@@ -314,6 +316,42 @@ brim_device* open_device(brim_plugin* plugin, uint32_t index) {
   return handle;
 }
 
+brim_device* describe_device(brim_plugin* plugin, const void* settings, uint32_t n, uint32_t stride) {
+  const brim_gpu::Described described =
+      brim_gpu::read_description("the description of a Vulkan device", settings, n, stride,
+                                 {"name", "memory", "bandwidth", "type"}, [](std::string_view, std::string_view) {});
+  brim_device* handle = make<brim_device>(plugin->memory, brim_device{nullptr});
+  try {
+    handle->shared = make<Device>(plugin->memory, plugin);
+  } catch (...) {
+    unmake(plugin->memory, handle);
+    throw;
+  }
+  Device* d = handle->shared;
+  d->handles = 1;
+  d->type = described.integrated ? VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU : VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+  // Its own memory; a card's next to the system's, of which the description says nothing.
+  d->memory.memoryHeapCount = d->memory.memoryTypeCount = described.integrated ? 1 : 2;
+  d->memory.memoryHeaps[0] = {described.memory, VK_MEMORY_HEAP_DEVICE_LOCAL_BIT};
+  d->memory.memoryTypes[0] = {VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0};
+  constexpr VkMemoryPropertyFlags kHost =
+      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+  if (described.integrated) {
+    d->memory.memoryTypes[0].propertyFlags |= kHost;
+  } else {
+    d->memory.memoryHeaps[1] = {described.memory, 0};
+    d->memory.memoryTypes[1] = {kHost, 1};
+  }
+  d->heaps = arrange_heaps(d->memory, d->type);
+  d->max_alloc = UINT64_MAX;
+  d->max_groups = 65535;  // what Vulkan guarantees
+  d->bandwidth = described.bandwidth;
+  std::snprintf(d->name, sizeof d->name, "%s", described.name);
+  std::snprintf(d->driver, sizeof d->driver, "described");
+  std::snprintf(d->architecture, sizeof d->architecture, "Vulkan 1.2");
+  return handle;
+}
+
 void close_device(brim_device* handle) noexcept {
   if (handle == nullptr) return;
   Device* device = handle->shared;
@@ -321,7 +359,7 @@ void close_device(brim_device* handle) noexcept {
   const std::lock_guard lock(plugin->mutex);
   unmake(plugin->memory, handle);
   if (--device->handles != 0) return;
-  plugin->found[device->index].device = nullptr;
+  if (device->live()) plugin->found[device->index].device = nullptr;
   unmake(plugin->memory, device);
 }
 
@@ -340,7 +378,7 @@ void fill_device_info(Device* device, brim_device_info* out) {
     default:
       info.type = BRIM_DEVICE_ACCELERATOR;
   }
-  info.flags = BRIM_DEVICE_LIVE | BRIM_DEVICE_ANY_KV;
+  info.flags = BRIM_DEVICE_ANY_KV | (device->live() ? BRIM_DEVICE_LIVE : 0);
   info.n_heaps = device->heaps.n;
   info.uuid[0] = device->uuid[0];
   info.uuid[1] = device->uuid[1];
@@ -371,6 +409,7 @@ void fill_heap_info(Device* device, uint32_t index, brim_heap_info* out) {
     info.max_alloc = std::max<uint64_t>(info.max_alloc, device->memory.memoryHeaps[heap.vk_heaps[i]].size);
   }
   info.max_alloc = std::min(info.max_alloc, device->max_alloc);
+  if (index == 0) info.read_bandwidth = device->bandwidth;
   answer(out, info);
 }
 
@@ -388,6 +427,9 @@ uint64_t heap_budget(Device* device, uint32_t index) {
 }
 
 void need_alive(const Device* device) {
+  if (!device->live()) {
+    fail(BRIM_FAILED_PRECONDITION, "%s is described and not here: it answers questions of planning only", device->name);
+  }
   if (device->lost.load(std::memory_order_relaxed)) {
     fail(BRIM_DEVICE_LOST, "%s was lost before; close it and open it again", device->name);
   }

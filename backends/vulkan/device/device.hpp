@@ -6,6 +6,8 @@
 // offered only if the setting `software` is true, and until kernels have been tried and timed on real ones, GPUs only
 // if `gpus` is. Order: discrete, integrated, others.
 //
+// A described device is a Device without a handle of Vulkan's: no driver is asked about it, and it only plans.
+//
 // Both handles of a device that is opened twice share one Device, so that their queues and fences meet; what is lost is
 // lost until the last handle is closed.
 #pragma once
@@ -61,6 +63,7 @@ struct Device {
   bool has_budget = false, has_pci = false;
   uint32_t queue_family = 0, subgroup = 0, shared_memory = 0, max_groups = 0;
   uint64_t uuid[2] = {}, pci = 0;
+  uint64_t bandwidth = 0;  // as described, bytes/s; 0 unknown
   char name[256] = {}, driver[256] = {}, architecture[64] = {};
 
   std::mutex queue_mutex;  // of everything submitted, and of what waits to be
@@ -70,6 +73,7 @@ struct Device {
 
   Pipelines pipelines;
 
+  bool live() const { return handle != VK_NULL_HANDLE; }
   Memory host() const { return plugin->memory; }
   Target target() const { return {host(), max_groups, kThreads}; }
 };
@@ -88,12 +92,14 @@ brim_plugin* create_plugin(const brim_host_api* api, brim_host* host, const brim
 // Looks for devices once; later calls give the same.
 uint32_t count_devices(brim_plugin* plugin, brim_str* why);
 brim_device* open_device(brim_plugin* plugin, uint32_t index);
+// Keys: those of gpu/described.hpp.
+brim_device* describe_device(brim_plugin* plugin, const void* settings, uint32_t n, uint32_t stride);
 void close_device(brim_device* handle) noexcept;
 void fill_device_info(Device* device, brim_device_info* out);
 void fill_heap_info(Device* device, uint32_t heap, brim_heap_info* out);
 uint64_t heap_budget(Device* device, uint32_t heap);
 
-// DEVICE_LOST where the device was lost before.
+// DEVICE_LOST where the device was lost before, FAILED_PRECONDITION where it is described only.
 void need_alive(const Device* device);
 // check(), and the loss is remembered.
 void check_on(Device* device, VkResult result, const char* doing);

@@ -145,23 +145,32 @@ void must(Trial& trial, const char* entry, const Answer& answer) {
   trial.stop();
 }
 
+SettingList::SettingList(const Settings& settings, uint32_t stride)
+    : n_(static_cast<uint32_t>(settings.size())), stride_(stride) {
+  const auto text = [this](const std::string& from) {
+    const Fenced& own = texts_.emplace_back(from.data(), from.size(), 1);
+    own.seal();
+    return brim_str{own.as<char>(), from.size()};
+  };
+  std::vector<brim_setting> plain;
+  for (const auto& [key, value] : settings) plain.push_back({text(key), text(value)});
+  array_ = std::make_unique<Fenced>(fenced_array(plain, stride));
+  array_->seal();
+}
+
 brim_plugin* Instance::create(Trial& trial, Host& host, const Settings& settings, bool padded, Answer* answer) {
   const brim_plugin_header& header = open_header(trial);
   Settings all = trial.target().settings;
   all.insert(all.end(), settings.begin(), settings.end());
-  std::vector<brim_setting> plain;
-  for (const auto& [key, value] : all) plain.push_back({str(key), str(value)});
-  const uint32_t stride = sizeof(brim_setting) + (padded ? 24 : 0);
-  const Fenced array = fenced_array(plain, stride);
+  const SettingList list(all, sizeof(brim_setting) + (padded ? 24 : 0));
   const std::string directory = std::filesystem::path(trial.target().library).parent_path().string();
   brim_create_info info{};
-  info.n_settings = static_cast<uint32_t>(plain.size());
-  info.settings = plain.empty() ? nullptr : array.data();
-  info.setting_stride = stride;
+  info.n_settings = list.size();
+  info.settings = list.data();
+  info.setting_stride = list.stride();
   info.directory = str(directory);
   const Fenced sent = fenced_struct(info, sizeof(info) + (padded ? 40 : 0));
   sent.seal();
-  array.seal();
   brim_plugin* plugin = nullptr;
   *answer = call(trial, "create", [&](brim_error* error) {
     return header.create(host.api(), host.handle(), sent.as<brim_create_info>(), &plugin, error);

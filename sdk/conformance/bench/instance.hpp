@@ -3,11 +3,13 @@
 
 #include <brim/plugin.h>
 
+#include <deque>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "../driver/trial.hpp"
+#include "fenced.hpp"
 #include "host.hpp"
 
 namespace check {
@@ -23,6 +25,19 @@ brim_plugin_query_fn open_query(Trial& trial);
 const brim_plugin_header& open_header(Trial& trial);
 
 using Settings = std::vector<std::pair<std::string, std::string>>;
+// As a plugin meets them: sealed, each text against an untouchable page, no zero byte behind it.
+class SettingList {
+ public:
+  SettingList(const Settings& settings, uint32_t stride);
+  const void* data() const { return n_ == 0 ? nullptr : array_->data(); }
+  uint32_t size() const { return n_; }
+  uint32_t stride() const { return stride_; }
+
+ private:
+  std::deque<Fenced> texts_;
+  std::unique_ptr<Fenced> array_;
+  uint32_t n_, stride_;
+};
 
 // What a failed call left in brim_error, checked: code, words, nothing behind struct_size.
 struct Answer {

@@ -119,16 +119,11 @@ Answer Layer::device_describe(const Settings& settings, brim_device** out) {
   *out = nullptr;
   Answer none;
   if (!has(table_.device_describe, "device_describe", &none)) return none;
-  std::vector<brim_setting> plain;
-  for (const auto& [key, value] : settings) plain.push_back({str(key), str(value)});
-  constexpr uint32_t kStride = sizeof(brim_setting) + 16;
-  const Fenced array = fenced_array(plain, kStride);
-  array.seal();
+  const SettingList list(settings, sizeof(brim_setting) + 16);
   return made("device_describe",
               make("device_describe",
                    [&](brim_error* e) {
-                     return table_.device_describe(plugin_, plain.empty() ? nullptr : array.data(),
-                                                   static_cast<uint32_t>(plain.size()), kStride, out, e);
+                     return table_.device_describe(plugin_, list.data(), list.size(), list.stride(), out, e);
                    }),
               out);
 }

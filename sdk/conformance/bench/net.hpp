@@ -71,7 +71,7 @@ struct Strides {
            group = sizeof(brim_group_layout) + 16;
   int32_t attr = 16;
   uint32_t info = sizeof(brim_program_info) + 32, run = sizeof(brim_run) + 24, graph = sizeof(brim_graph) + 16,
-           bucket = sizeof(brim_bucket) + 16, step = sizeof(brim_step_layout) + 16;
+           bucket = sizeof(brim_bucket) + 4096, step = sizeof(brim_step_layout) + 16;
   // As a host of this ABI's own version has them.
   static Strides exact();
 };

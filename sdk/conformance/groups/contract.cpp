@@ -68,8 +68,9 @@ void device_info(Trial& trial) {
   const brim_device_info& info = device.info();
   trial.expect(info.type >= BRIM_DEVICE_CPU && info.type <= BRIM_DEVICE_ACCELERATOR,
                "device_info: type {} is none of BRIM_DEVICE_*", info.type);
-  constexpr uint32_t kFlags =
-      BRIM_DEVICE_LIVE | BRIM_DEVICE_SYNCHRONOUS | BRIM_DEVICE_ANY_KV | BRIM_DEVICE_BATCH_INVARIANT;
+  constexpr uint32_t kFlags = BRIM_DEVICE_LIVE | BRIM_DEVICE_SYNCHRONOUS | BRIM_DEVICE_ANY_KV |
+                              BRIM_DEVICE_BATCH_INVARIANT | BRIM_DEVICE_TELLS_PAGING | BRIM_DEVICE_PAGEABLE_ACCESS |
+                              BRIM_DEVICE_HOST_PAGE_TABLES | BRIM_DEVICE_CONCURRENT_MANAGED;
   trial.expect((info.flags & ~kFlags) == 0, "device_info: flags {:#x} have unknown bits", info.flags);
   trial.expect(info.max_binding > 0, "device_info: max_binding is 0: nothing could be bound");
   for (const auto& [name, text] :

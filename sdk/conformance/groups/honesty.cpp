@@ -5,9 +5,11 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <set>
 
 #include "../bench/blocks.hpp"
 #include "../bench/samples.hpp"
+#include "../ops/run.hpp"
 #include "groups.hpp"
 
 namespace check {
@@ -453,6 +455,56 @@ void unknown(Trial& trial) {
   }
 }
 
+// Attributes that say what kind of thing the op does, and the last kind that this minor has: later ones may have more.
+struct KindField {
+  uint32_t op;
+  const char* name;
+  size_t offset;
+  uint32_t last;
+};
+constexpr KindField kKindFields[] = {
+    {BRIM_OP_SCATTER_ROWS, "mode", offsetof(brim_scatter_attr, mode), BRIM_SCATTER_ADD},
+    {BRIM_OP_UNARY, "kind", offsetof(brim_unary_attr, kind), BRIM_UNARY_FLOOR},
+    {BRIM_OP_BINARY, "kind", offsetof(brim_binary_attr, kind), BRIM_BINARY_POW},
+    {BRIM_OP_GLU, "kind", offsetof(brim_glu_attr, kind), BRIM_GLU_SWIGLU_LIMIT},
+    {BRIM_OP_MOE_ROUTE, "gate", offsetof(brim_moe_route_attr, gate), BRIM_MOE_GATE_SOFTMAX_CHOSEN},
+    {BRIM_OP_ROPE, "pairing", offsetof(brim_rope_attr, pairing), BRIM_ROPE_HALVES},
+    {BRIM_OP_CAUSAL_CONV1D, "activation", offsetof(brim_conv1d_attr, activation), BRIM_UNARY_SILU},
+};
+
+// A kind that a later minor may bring, in nodes that are taken as they were.
+void unknown_kinds(Trial& trial) {
+  Device device(trial);
+  ops::Maker make(trial.random());
+  ops::Cases cases;
+  for (auto* add : {ops::add_elementwise, ops::add_selection, ops::add_movement, ops::add_rotation, ops::add_recurrent})
+    add(make, cases);
+  const auto ask = [&](const ops::Case& c) {
+    brim_support answer{};
+    must(trial, "support", ops::ask_support(device, BRIM_NUMERICS_STRICT, c, &answer));
+    return answer.level;
+  };
+  std::set<std::string> taken;
+  for (const ops::Case& c : cases) {
+    const auto* field =
+        std::find_if(std::begin(kKindFields), std::end(kKindFields), [&](const KindField& f) { return f.op == c.op; });
+    const brim_op_caps* caps = device.layer().caps_of(c.op);
+    if (field == std::end(kKindFields) || caps == nullptr || (c.must & ~caps->features) != 0) continue;
+    const std::string node = fmt::format("{} {}", ops::op_name(c.op), ops::feature_names(c.op, c.must));
+    if (taken.count(node) != 0 || ask(c) != BRIM_SUPPORT_YES) continue;
+    taken.insert(node);
+    for (const uint32_t kind : {field->last + 1, 10'000u, UINT32_MAX}) {
+      ops::Case bent = c;
+      std::memcpy(&bent.attr[field->offset], &kind, sizeof(kind));
+      const uint32_t level = ask(bent);
+      trial.expect(level == BRIM_SUPPORT_NONE, "support: {} {} of {}: expected NONE, found {}", field->name, kind, node,
+                   level);
+    }
+  }
+  if (taken.empty()) trial.skip("no op that has kinds is taken");
+  trial.note("{} nodes", taken.size());
+}
+
 }  // namespace
 
 void add_honesty_tests(std::vector<Test>& tests) {
@@ -460,6 +512,8 @@ void add_honesty_tests(std::vector<Test>& tests) {
                    kBackends, 120, random_graphs});
   tests.push_back(
       {"honesty.unknown", "unknown ops, revisions, feature bits and dtypes are NONE", kBackends, 60, unknown});
+  tests.push_back(
+      {"honesty.unknown-kinds", "kinds that an op does not have yet are NONE", kBackends, 60, unknown_kinds});
 }
 
 }  // namespace check

@@ -320,6 +320,7 @@ void device_count(Trial& trial) {
   brim_str why{};
   must(trial, "device_count", layer.device_count(&n, &why));
   must(trial, "device_count without `why`", layer.device_count(&again, nullptr));
+  trial.expect(why.ptr != nullptr || why.len == 0, "device_count: `why` is a text of {} bytes at no address", why.len);
   trial.expect(n == again, "device_count answers {} and then {}", n, again);
   trial.expect(n > 0 || !view(why).empty(), "device_count is 0 and `why` is empty: nobody learns what is missing");
   trial.note("{} devices", n);

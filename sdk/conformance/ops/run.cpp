@@ -289,6 +289,12 @@ bool fits(const Case& c, const Form& form) {
   return true;
 }
 
+Answer ask_support(Device& device, uint32_t numerics, const Case& c, brim_support* out) {
+  const Built built = Builder(c, {}).build();
+  const Image image(built.net, Strides{});
+  return device.layer().support(device.handle(), image.graph(), 1, numerics, out);
+}
+
 Outcome run_case(Device& device, uint32_t numerics, const Case& c, const Form& form) {
   Outcome outcome;
   const Built built = Builder(c, form).build();

@@ -9,10 +9,10 @@
 namespace check::ops {
 
 struct Form {
-  bool strided = false;   // F32 inputs that are no weights are views with gaps of NaN between rows and before the first,
-                          // of COPY between the elements too
-  bool padded = false;    // the step's bucket is larger than the step; rows behind it are NaN
-  bool nan = false;       // one number of the first input by rows is NaN
+  bool strided = false;  // F32 inputs that are no weights are views with gaps of NaN between rows and before the first,
+                         // of COPY between the elements too
+  bool padded = false;   // the step's bucket is larger than the step; rows behind it are NaN
+  bool nan = false;      // one number of the first input by rows is NaN
   int32_t in_place = -1;  // output 0 lies in this input's storage
   std::string text() const;
 };
@@ -25,6 +25,8 @@ struct Outcome {
   double error = 0;     // the largest, as a part of its limit
   std::string finding;  // empty: right
 };
+// What `support` says of the case's node, plain; nothing runs.
+Answer ask_support(Device& device, uint32_t numerics, const Case& c, brim_support* out);
 Outcome run_case(Device& device, uint32_t numerics, const Case& c, const Form& form);
 
 // "MATMUL", and the names of feature bits, "BIAS+HEADS"; "-" for none.

@@ -60,6 +60,11 @@ typedef struct brim_heap_info {
 #define BRIM_DEVICE_SYNCHRONOUS (1u << 1)     /* program_run and copy have done their work when they return */
 #define BRIM_DEVICE_ANY_KV (1u << 2)          /* programs do not depend on the bucket's n_kv: one serves all */
 #define BRIM_DEVICE_BATCH_INVARIANT (1u << 3) /* a row's bits do not depend on other rows, chunking or threads */
+/* What the driver says of the host's memory, by which unified memory is told from a card's; they count with the first only. */
+#define BRIM_DEVICE_TELLS_PAGING (1u << 4)
+#define BRIM_DEVICE_PAGEABLE_ACCESS (1u << 5)    /* reads any page of the host's */
+#define BRIM_DEVICE_HOST_PAGE_TABLES (1u << 6)   /* by the host's own page tables */
+#define BRIM_DEVICE_CONCURRENT_MANAGED (1u << 7) /* managed memory may be touched by host and device at once */
 
 typedef struct brim_device_info {
   uint32_t struct_size;
@@ -239,8 +244,9 @@ typedef struct brim_backend {
   brim_status(BRIM_CALL *device_count)(brim_plugin *plugin, uint32_t *n, brim_str *why, brim_error *error);
   /* (required) [control] Opens device i. Opening twice gives two handles on one device. */
   brim_status(BRIM_CALL *device_open)(brim_plugin *plugin, uint32_t i, brim_device **out, brim_error *error);
-  /* [control] A device that is not here, from a description: keys and values of a topology profile. It answers planning
-   * calls; allocating and running give FAILED_PRECONDITION. */
+  /* [control] A device that is not here, from a description. Keys that hosts send: name, memory (bytes), bandwidth (bytes/s),
+   * type (cpu, integrated, discrete, accelerator; one that the plugin has not is INVALID_ARGUMENT) and those of a machine's
+   * file for this plugin. It answers planning calls; allocating and running give FAILED_PRECONDITION. */
   brim_status(BRIM_CALL *device_describe)(brim_plugin *plugin, const void *settings, uint32_t n_settings,
                                           uint32_t setting_stride, brim_device **out, brim_error *error);
   /* (required) [control] All that was made on the device has been destroyed before. */
@@ -291,7 +297,9 @@ typedef struct brim_backend {
   brim_status(BRIM_CALL *fence_signal)(brim_fence *fence, uint64_t value, brim_error *error);
 
   /* -- planning: pure, [any], also on described devices -- */
-  /* (required) Can this node be computed, with these numerics? Asked only for ops, revisions and bits of `caps`. */
+  /* (required) Can this node be computed, with these numerics? Asked only for ops, revisions and bits of `caps`, and only
+   * where sizes and dtypes fit the op's text in ops.h: the host has checked that. NONE is what the device has no kernel for;
+   * a kind, mode or gate that the plugin does not know is NONE too, for a later minor may bring more. */
   brim_status(BRIM_CALL *support)(brim_device *device, const brim_graph *graph, uint32_t node, uint32_t numerics,
                                   brim_support *out, brim_error *error);
   /* (required where KV_WRITE, ATTENTION or a recurrent op is in caps) The layout of a state stored in dtype. UNSUPPORTED

@@ -94,17 +94,20 @@ CUresult Device::enter(const char* function, bool needs_context) {
 
 // ---- memory ----
 
+constexpr uint64_t kPage = 4096;
+
 CUresult Device::allocate(uint64_t bytes, bool pinned, uint64_t* address) {
   const std::lock_guard lock(mutex);
   if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   if (!pinned && bytes > total - used) return CUDA_ERROR_OUT_OF_MEMORY;
   Block block{{}, pinned};
   try {
-    block.bytes.assign(bytes, std::byte{0xff});  // NaN, and no address or index
+    block.bytes.assign(bytes + kPage, std::byte{0xff});  // NaN, and no address or index
   } catch (const std::bad_alloc&) {
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
-  std::byte* host = block.bytes.data();
+  // Whole pages, as the driver gives pinned memory.
+  std::byte* host = block.bytes.data() + (kPage - reinterpret_cast<uint64_t>(block.bytes.data()) % kPage);
   if (pinned) {
     *address = reinterpret_cast<uint64_t>(host);
   } else {
@@ -124,7 +127,7 @@ CUresult Device::release(uint64_t address, bool pinned) {
   const std::lock_guard lock(mutex);
   const auto found = sizes_.find(address);
   if (found == sizes_.end() || found->second.pinned != pinned) return CUDA_ERROR_INVALID_VALUE;
-  if (!pinned) used -= found->second.bytes.size();
+  if (!pinned) used -= found->second.bytes.size() - kPage;
   auto memory = std::make_shared<ptx::Memory>(*memory_);
   memory->remove(address);
   memory_ = std::move(memory);
