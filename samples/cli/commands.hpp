@@ -12,6 +12,7 @@ Command add_devices(CLI::App& program);
 Command add_plan(CLI::App& program);
 Command add_bench(CLI::App& program);
 Command add_calibrate(CLI::App& program);
+Command add_selftest(CLI::App& program);
 Command add_tokenize(CLI::App& program);
 Command add_eval(CLI::App& program);
 Command add_quantize(CLI::App& program);

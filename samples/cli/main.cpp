@@ -56,9 +56,9 @@ int program(int argc, char** argv) {
       "`brim COMMAND --help` explains a command with examples.\n"
       "Settings come from $XDG_CONFIG_HOME/brim/brim.toml or ~/.config/brim/brim.toml, then --set, then the flags.\n"
       "Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage, 130 interrupted.");
-  const std::vector<Command> commands = {add_run(app),  add_show(app),     add_plugins(app),   add_devices(app),
-                                         add_plan(app), add_bench(app),    add_calibrate(app), add_tokenize(app),
-                                         add_eval(app), add_quantize(app), add_config(app)};
+  const std::vector<Command> commands = {add_run(app),      add_show(app),  add_plugins(app),   add_devices(app),
+                                         add_plan(app),     add_bench(app), add_calibrate(app), add_selftest(app),
+                                         add_tokenize(app), add_eval(app),  add_quantize(app),  add_config(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

@@ -112,6 +112,25 @@ TEST_CASE("what calibrate measured is predicted afterwards, and run says how far
   CHECK(has(brim_command("run " + tiny.random + learned + "--prompt abc -n 20 --ignore-eos").err, "predicted"));
 }
 
+TEST_CASE("selftest checks the plugin, compares logits, and keeps a report that describes the machine") {
+  const Tiny tiny;
+  const std::string report = quote(tiny.folder / "here.toml"), checker = quote(BRIM_BINARY_DIR "/bin/brim-check");
+  const Outcome outcome = brim_command("selftest --device 0 --group load,contract.caps --checker " + checker +
+                                       " --save " + report + " " + tiny.random);
+  CHECK(outcome.code == 0);
+  CHECK(has(outcome.out, "ok   contract.caps"));
+  CHECK(has(outcome.out, "0 skipped"));
+  CHECK(has(outcome.out, "strict numerics: "));
+  CHECK(has(outcome.out, "the selftest passed"));
+  CHECK(has(brim_command("devices --on " + report).out, "described"));
+
+  const Outcome missing = brim_command("selftest --device 0 --checker " + quote(tiny.folder / "none"));
+  CHECK(missing.code == 1);
+  CHECK(has(missing.out, "FAILED: "));
+  CHECK(has(missing.out, "--checker"));
+  CHECK(brim_command("selftest --device 99").code == 2);
+}
+
 TEST_CASE("bench measures and writes what it says") {
   const Tiny tiny;
   const Json json = Json::parse(brim_command("bench " + tiny.random + " -p 32 -n 8 -r 2 -t 1 -o json").out);

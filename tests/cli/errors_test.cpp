@@ -26,8 +26,8 @@ void check_refused(const Outcome& outcome, int code, std::initializer_list<std::
 }  // namespace
 
 TEST_CASE("every command explains itself with examples") {
-  for (const char* name :
-       {"run", "show", "plugins", "devices", "plan", "bench", "calibrate", "tokenize", "eval", "quantize", "config"}) {
+  for (const char* name : {"run", "show", "plugins", "devices", "plan", "bench", "calibrate", "selftest", "tokenize",
+                           "eval", "quantize", "config"}) {
     CAPTURE(name);
     const Outcome help = brim_command(std::string(name) + " --help");
     CHECK(help.code == 0);

@@ -28,6 +28,7 @@ uint16_t float_to_half(float x) {
   const double magnitude = std::fabs(static_cast<double>(x));
   if (std::isnan(x)) return 0x7fff;
   if (magnitude >= 65520) return static_cast<uint16_t>(sign | 0x7c00u);
+  if (magnitude == 0) return static_cast<uint16_t>(sign);  // frexp has no exponent for it
   int exponent = 0;
   std::frexp(magnitude, &exponent);
   const int unit = std::max(exponent - 11, -24);  // of the last place
