@@ -11,6 +11,7 @@ namespace cuda_test {
 struct Driver {
   decltype(&brim_test_cuda_configure) configure;
   decltype(&brim_test_cuda_calls) calls;
+  decltype(&brim_test_cuda_called) called;
   decltype(&brim_test_cuda_live) live;
   decltype(&brim_test_cuda_instructions) instructions;
 };
@@ -22,6 +23,7 @@ inline const Driver& driver() {
     Driver d{};
     d.configure = reinterpret_cast<decltype(d.configure)>(dlsym(library, "brim_test_cuda_configure"));
     d.calls = reinterpret_cast<decltype(d.calls)>(dlsym(library, "brim_test_cuda_calls"));
+    d.called = reinterpret_cast<decltype(d.called)>(dlsym(library, "brim_test_cuda_called"));
     d.live = reinterpret_cast<decltype(d.live)>(dlsym(library, "brim_test_cuda_live"));
     d.instructions = reinterpret_cast<decltype(d.instructions)>(dlsym(library, "brim_test_cuda_instructions"));
     REQUIRE((d.instructions ? 1 : 0) == 1);

@@ -1,6 +1,8 @@
-// Every call of the driver fails in turn while a model is loaded and run, once with an error that the device survives
-// and once with one that ends its context: there is a typed error or the call was not needed, nothing is left behind,
-// the process lives, and the next run on the same driver works.
+// Calls of the driver fail in turn while a model is loaded and run, with an error that the device survives or with one
+// that ends its context: there is a typed error or the call was not needed, nothing is left behind, the process lives,
+// and the next run on the same driver works.
+#include <set>
+
 #include "runs.hpp"
 
 using namespace cuda_test;
@@ -22,31 +24,49 @@ brim_status run() {
   }
 }
 
-}  // namespace
+// True if a run failed whose options these are.
+bool fails(const std::string& options) {
+  driver().configure(options.c_str());
+  const brim_status status = run();
+  const bool typed = status == BRIM_OK || status == BRIM_OUT_OF_MEMORY || status == BRIM_DEVICE_LOST ||
+                     status == BRIM_INTERNAL || status == BRIM_NOT_FOUND;
+  CHECK_MESSAGE(typed, options << ": " << brim_status_name(status));
+  CHECK_MESSAGE(driver().live() == 0, options << ": " << driver().live() << " objects are left");
+  return status != BRIM_OK;
+}
 
-TEST_CASE("whichever call of the driver fails, and how: a typed error, nothing left, and the next run works") {
+uint64_t calls_of_a_run() {
   driver().configure("");
   REQUIRE(run() == BRIM_OK);
-  const uint64_t n = driver().calls(nullptr);
-  REQUIRE(n > 100);
-  MESSAGE("calls of the driver in one run: " << n);
+  return driver().calls(nullptr);
+}
+
+}  // namespace
+
+TEST_CASE("whichever function of the driver fails, at first, midway or last: typed, nothing left, the next run works") {
+  REQUIRE(calls_of_a_run() > 100);
+  std::vector<std::pair<std::string, uint64_t>> functions;
+  for (uint32_t i = 0; const char* name = driver().called(i); ++i) functions.emplace_back(name, driver().calls(name));
+  REQUIRE(functions.size() > 30);
+  const char* const errors[] = {"2", "719"};  // which the device survives, and which ends its context
   uint64_t failed = 0, runs = 0;
-  for (const std::string error : {"2", "719"}) {
-    // Every other of those that open and load and of those that end it, the two errors in turns; of the many between,
-    // which build graphs and poll, every so-manieth.
-    for (uint64_t at = error == "2" ? 1 : 2; at <= n; at += at < 100 || at + 60 > n ? 2 : 62) {
-      driver().configure(("fail=" + std::to_string(at) + ",error=" + error).c_str());
-      const brim_status status = run();
+  for (const auto& [name, n] : functions) {
+    for (const uint64_t at : std::set<uint64_t>{std::min<uint64_t>(n, 1), n / 2, n}) {
+      if (at == 0) continue;
+      failed += fails("of=" + name + ",fail=" + std::to_string(at) + ",error=" + errors[runs % 2]) ? 1 : 0;
       ++runs;
-      failed += status != BRIM_OK ? 1 : 0;
-      const bool typed = status == BRIM_OK || status == BRIM_OUT_OF_MEMORY || status == BRIM_DEVICE_LOST ||
-                         status == BRIM_INTERNAL || status == BRIM_NOT_FOUND;
-      CHECK_MESSAGE(typed, "call " << at << " fails with " << error << ": " << brim_status_name(status));
-      CHECK_MESSAGE(driver().live() == 0,
-                    "call " << at << " fails with " << error << ": " << driver().live() << " objects are left");
     }
   }
+  MESSAGE(runs << " runs, of which " << failed << " failed");
   CHECK(failed > runs / 3);  // many give things back, which cannot fail
-  driver().configure("");
-  CHECK(run() == BRIM_OK);
+  CHECK(!fails(""));
+}
+
+// Minutes, so of the full tier: --no-skip.
+TEST_CASE("the same for every call and both errors" * doctest::skip()) {
+  const uint64_t n = calls_of_a_run();
+  for (const char* error : {"2", "719"}) {
+    for (uint64_t at = 1; at <= n; ++at) fails("fail=" + std::to_string(at) + ",error=" + error);
+  }
+  CHECK(!fails(""));
 }

@@ -1,5 +1,7 @@
 // What the machine must not let pass, in PTX written for it: each mistake is found and named by kernel, line and
 // thread.
+#include <algorithm>
+
 #include "device.hpp"
 
 using namespace ptx_test;
@@ -61,6 +63,37 @@ TEST_CASE("a missing barrier is found in every order: as a race, or as a read of
       "xor.b32 %r5, %r1, 1;\nshl.b32 %r6, %r5, 2;\nadd.s32 %r7, %r3, %r6;\nld.shared.u32 %r8, [%r7];\n";
   CHECK(says(fault_of(kernel(kToShared + lanes, kShared), 32), "wrote since the last barrier"));
   CHECK(fault_of(kernel(kToShared + "bar.warp.sync -1;\n" + lanes, kShared), 32) == "");
+}
+
+TEST_CASE("global memory that one thread writes and another touches in the same launch is found") {
+  const auto fault = [](const std::string& body, ptx::Shape grid, uint32_t threads, bool reversed = false) {
+    Device device(kernel(body));
+    device.options.reversed = reversed;
+    return device.fault("k", grid, {threads}, device.allocate(256));
+  };
+  const std::string own = "st.global.u32 [%rd2], %r1;\nld.global.u32 %r2, [%rd2];\nst.global.u32 [%rd2], %r2;\n";
+  CHECK(fault(own, {1}, 64) == "");
+  CHECK(says(fault(own, {2}, 64), "block (1, 0, 0), thread 0: writes global memory at"));
+  CHECK(says(fault("st.global.u32 [%rd1], %r1;", {1}, 2), "thread 1: writes global memory at"));
+  const std::string other = "xor.b32 %r5, %r1, 32;\nmul.wide.u32 %rd4, %r5, 4;\nadd.s64 %rd5, %rd1, %rd4;\n";
+  const std::string write = "st.global.u32 [%rd2], %r1;\n", read = "ld.global.u32 %r2, [%rd5];\n";
+  CHECK(says(fault(other + write + read, {1}, 64), "that thread 0 wrote since the last barrier"));
+  CHECK(fault(other + write + "bar.sync 0;\n" + read, {1}, 64) == "");
+  // A barrier is one of the block: the first reads what the second writes.
+  const std::string one =
+      "mov.u32 %r3, %ctaid.x;\nsetp.eq.s32 %p1, %r3, 0;\n@%p1 bra L;\n" + write + "ret;\nL:\nbar.sync 0;\n" + read;
+  CHECK(fault(other + one, {2}, 64) == "");
+  CHECK(says(fault(other + one, {2}, 64, true), "of block 1 wrote"));
+}
+
+TEST_CASE("a kernel that runs on is ended where a limit is set, and what it ran is told") {
+  Device device(kernel("setp.eq.s32 %p1, %r1, 0;\n@%p1 bra M;\nL:\nbra L;\nM:"));
+  std::vector<uint8_t> reached(device.module->kernels.at("k").code.size());
+  device.options.reached = reached.data();
+  CHECK(device.fault("k", {}, {1}, uint64_t{0}) == "");
+  CHECK(std::ranges::count(reached, 0) == 2);  // the jump without an end, and what ends a body that does not return
+  device.options.most_instructions = 1000;
+  CHECK(says(device.fault("k", {}, {2}, uint64_t{0}), "runs on without an end"));
 }
 
 TEST_CASE("what was never written is not read") {

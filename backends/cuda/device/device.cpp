@@ -73,6 +73,7 @@ void open(Device* d) {
   d->capability = capability_of(cu, d->ordinal);
   d->processors = static_cast<uint32_t>(attribute(cu, d->ordinal, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
   d->shared_memory = static_cast<uint32_t>(attribute(cu, d->ordinal, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK));
+  d->max_groups = static_cast<uint32_t>(attribute(cu, d->ordinal, CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y));
   CUuuid uuid{};
   check(cu.DeviceGetUuid(&uuid, d->ordinal), "reading a device's UUID");
   std::memcpy(d->uuid, uuid.bytes, sizeof d->uuid);

@@ -54,6 +54,7 @@ struct Device {
   Class kind = Class::kDiscrete;
   uint32_t capability = 0;  // 121: compute capability 12.1
   uint32_t processors = 0, shared_memory = 0;
+  uint32_t max_groups = 65535;  // of a launch in y and z, which are the tightest
   uint64_t uuid[2] = {}, pci = 0;
   uint64_t bandwidth = 0;  // as described, bytes/s; 0 unknown
   char name[256] = {}, driver[64] = {}, architecture[96] = {};
@@ -68,7 +69,7 @@ struct Device {
   Memory host() const { return plugin->memory; }
   bool live() const { return context != nullptr; }
   const Driver& cu() const { return plugin->driver; }
-  Target target() const { return {host(), 65535, kThreads}; }
+  Target target() const { return {host(), max_groups, kThreads}; }
 };
 
 // Makes the device's context current on this thread for as long as it lives.

@@ -54,7 +54,8 @@ bool fill(Node& node, const CUDA_KERNEL_NODE_PARAMS* params) {
   node.kernel = reinterpret_cast<const ptx::Kernel*>(params->func);
   node.grid = {params->gridDimX, params->gridDimY, params->gridDimZ};
   node.block = {params->blockDimX, params->blockDimY, params->blockDimZ};
-  if (node.grid.count() == 0 || node.grid.y > 65535 || node.grid.z > 65535) return false;
+  const uint32_t most = device().most_groups;
+  if (node.grid.count() == 0 || node.grid.y > most || node.grid.z > most) return false;
   if (node.block.count() == 0 || node.block.count() > node.kernel->max_threads) return false;
   node.params.assign(node.kernel->param_bytes, std::byte{0});
   for (size_t i = 0; i < node.kernel->params.size(); ++i) {
@@ -74,6 +75,11 @@ EXPORT uint64_t brim_test_cuda_calls(const char* function) {
   if (function == nullptr) return device().all_calls;
   const auto found = device().calls.find(function);
   return found == device().calls.end() ? 0 : found->second;
+}
+EXPORT const char* brim_test_cuda_called(uint32_t i) {
+  const std::lock_guard lock(device().mutex);
+  if (i >= device().calls.size()) return nullptr;
+  return std::next(device().calls.begin(), static_cast<ptrdiff_t>(i))->first.c_str();
 }
 EXPORT uint64_t brim_test_cuda_live() {
   Device& d = device();
@@ -149,6 +155,9 @@ EXPORT CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute which, CUdev
       break;
     case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK:
       *value = 48 << 10;
+      break;
+    case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y:
+      *value = static_cast<int>(device().most_groups);
       break;
     case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID:
       *value = 1;

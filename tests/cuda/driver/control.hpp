@@ -5,8 +5,12 @@
 //   class     gb10, gh200, jetson, discrete (the default), discrete-hmm, windows
 //   total     bytes of device memory, instead of the class's
 //   fail      the n-th call from now on fails, 1 is the first; 0: none
+//   of        of this function alone is the n-th meant, by its exported name
 //   error     with which CUresult; 2, out of memory, if not said
 //   reversed  1: what may run in any order runs in reverse
+//   groups    the largest grid in y and z, instead of 65535
+//   most      instructions of one launch, a fault of the kernel beyond
+//   reached   a file that gets a line for each instruction of a kernel that runs for the first time: kernel, PTX line
 #pragma once
 
 #include <cstdint>
@@ -16,6 +20,8 @@ extern "C" {
 void brim_test_cuda_configure(const char* options);
 // How often a function was called since then, by its exported name; of all functions together for null.
 uint64_t brim_test_cuda_calls(const char* function);
+// The i-th of the functions that were called since then, by name; null behind the last.
+const char* brim_test_cuda_called(uint32_t i);
 // Streams, events, allocations, modules, graphs and retained contexts that nobody has given back.
 uint64_t brim_test_cuda_live();
 // The instructions that warps have run.

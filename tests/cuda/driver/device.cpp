@@ -32,7 +32,10 @@ void Device::configure(const std::string& options) {
   const std::lock_guard lock(mutex);
   configured_ = true;
   profile = &kProfiles[0];
-  fail_at_ = all_calls = instructions = 0;
+  fail_at_ = all_calls = instructions = most_instructions_ = 0;
+  most_groups = kMostGroups;
+  fail_of_.clear();
+  reached_file_.clear();
   fail_with_ = CUDA_ERROR_OUT_OF_MEMORY;
   reversed_ = false;
   lost = CUDA_SUCCESS;
@@ -54,6 +57,14 @@ void Device::configure(const std::string& options) {
       other_total = std::stoull(value);
     } else if (key == "fail") {
       fail_at_ = std::stoull(value);
+    } else if (key == "of") {
+      fail_of_ = value;
+    } else if (key == "groups") {
+      most_groups = static_cast<uint32_t>(std::stoul(value));
+    } else if (key == "most") {
+      most_instructions_ = std::stoull(value);
+    } else if (key == "reached") {
+      reached_file_ = value;
     } else if (key == "error") {
       fail_with_ = static_cast<CUresult>(std::stoul(value));
     } else if (key == "reversed") {
@@ -81,8 +92,10 @@ CUresult Device::enter(const char* function, bool needs_context) {
   {
     const std::lock_guard lock(mutex);
     if (configured_) {
-      ++calls[function];
-      if (++all_calls != fail_at_) return needs_context ? lost : CUDA_SUCCESS;
+      const uint64_t of_it = ++calls[function];
+      ++all_calls;
+      const bool fails = fail_at_ != 0 && (fail_of_.empty() ? all_calls : fail_of_ == function ? of_it : 0) == fail_at_;
+      if (!fails) return needs_context ? lost : CUDA_SUCCESS;
       if (needs_context && is_sticky(fail_with_)) lost = fail_with_;
       return fail_with_;
     }
@@ -233,12 +246,16 @@ CUresult Device::load(const char* image, LoadedModule** out) {
 void Device::run(const Node& node) {
   std::shared_ptr<const ptx::Memory> memory;
   ptx::Options options;
+  std::vector<uint8_t> reached;
   {
     const std::lock_guard lock(mutex);
     if (lost != CUDA_SUCCESS) return;
     memory = memory_;
     options.reversed = reversed_;
+    options.most_instructions = most_instructions_;
+    if (!reached_file_.empty()) reached.resize(node.kernel->code.size());
   }
+  if (!reached.empty()) options.reached = reached.data();
   ptx::Counts counts;
   try {
     ptx::launch(*node.kernel, node.grid, node.block, node.params, *memory, options, &counts);
@@ -247,8 +264,22 @@ void Device::run(const Node& node) {
     const std::lock_guard lock(mutex);
     lost = CUDA_ERROR_LAUNCH_FAILED;
   }
+  if (!reached.empty()) note_reached(*node.kernel, reached);
   const std::lock_guard lock(mutex);
   instructions += counts.warp_instructions;
+}
+
+void Device::note_reached(const ptx::Kernel& kernel, const std::vector<uint8_t>& reached) {
+  std::vector<uint8_t>& before = reached_[&kernel];
+  before.resize(reached.size());
+  std::FILE* file = nullptr;
+  for (size_t i = 0; i < reached.size(); ++i) {
+    if (reached[i] <= before[i]) continue;
+    before[i] = 1;
+    if (file == nullptr) file = std::fopen(reached_file_.c_str(), "ae");
+    if (file != nullptr) std::fprintf(file, "%s %u\n", kernel.name.c_str(), kernel.code[i].line);
+  }
+  if (file != nullptr) std::fclose(file);
 }
 
 void Device::launch(const Ready& graph, Stream* stream) {

@@ -63,6 +63,8 @@ struct Ready {
   std::vector<Node> nodes;  // in the order in which they run
 };
 
+inline constexpr uint32_t kMostGroups = 65535;  // of every card
+
 class Device {
  public:
   static Device& get();
@@ -86,6 +88,7 @@ class Device {
   std::condition_variable changed;
   const Profile* profile;
   uint64_t total = 0, used = 0;
+  uint32_t most_groups = kMostGroups;  // of a grid in y and z
   uint32_t retained = 0;
   CUresult lost = CUDA_SUCCESS;
   std::set<Stream*> streams;
@@ -101,6 +104,7 @@ class Device {
   Device();
   void work();
   void run(const Node& node);
+  void note_reached(const ptx::Kernel& kernel, const std::vector<uint8_t>& reached);
 
   struct Block {
     std::vector<std::byte> bytes;
@@ -111,7 +115,10 @@ class Device {
   std::vector<std::vector<std::byte>> statics_;  // variables of modules, kept
   std::map<std::string, std::shared_ptr<ptx::Module>> parsed_;
   uint64_t next_address_ = 1ull << 42;
-  uint64_t fail_at_ = 0;
+  uint64_t fail_at_ = 0, most_instructions_ = 0;
+  std::string fail_of_;  // empty: of all functions
+  std::string reached_file_;
+  std::map<const ptx::Kernel*, std::vector<uint8_t>> reached_;
   CUresult fail_with_ = CUDA_ERROR_OUT_OF_MEMORY;
   bool configured_ = false, reversed_ = false;
   bool busy_ = false;

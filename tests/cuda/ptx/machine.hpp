@@ -5,13 +5,15 @@
 // together where they meet. Warps of a block run one after the other up to the next barrier, in an order that can be
 // reversed. What a real device leaves undefined is a Fault here: reading a register or shared memory that nobody wrote,
 // two threads that touch one place of shared memory without a barrier between them, addresses outside of every
-// allocation or not aligned to the access, barriers that part of a block does not reach. Races in global memory are not
-// looked for.
+// allocation or not aligned to the access, barriers that part of a block does not reach, global memory that one thread
+// writes and another touches later in the same launch: blocks have no order, and there are no atomic operations here. A
+// read that comes before the other's write is found where the order is reversed.
 #pragma once
 
 #include <bit>
 #include <cstring>
 #include <span>
+#include <unordered_map>
 
 #include "module.hpp"
 
@@ -46,7 +48,9 @@ struct Shape {
 };
 
 struct Options {
-  bool reversed = false;  // blocks and warps from the last to the first
+  bool reversed = false;           // blocks and warps from the last to the first
+  uint64_t most_instructions = 0;  // of all warps of a launch, a Fault beyond; 0: no end is set
+  uint8_t* reached = nullptr;      // [code of the kernel], set to 1 for what has run
 };
 
 struct Counts {
@@ -67,11 +71,36 @@ struct Touch {
   uint16_t writer = 0, reader = 0;
 };
 
+// Which thread wrote each granule of global memory last in a launch; pages of it, made when they are written.
+class Writes {
+ public:
+  struct Writer {
+    uint32_t block = 0;  // from 1; 0: nobody
+    uint32_t thread = 0, epoch = 0, epoch_in_warp = 0;
+  };
+  explicit Writes(uint32_t granule) : granule_(granule) {}
+  uint64_t granule() const { return granule_; }
+  bool may_hold(uint64_t begin, uint64_t end) const { return begin < end_ && end > begin_; }
+  // Null: nobody wrote there.
+  Writer* find(uint64_t address);
+  Writer& at(uint64_t address);
+
+ private:
+  static constexpr uint64_t kPage = 4096;
+  const uint64_t granule_;
+  uint64_t begin_ = ~0ull, end_ = 0;  // of all pages
+  uint64_t last_ = ~0ull;             // the page that was met last
+  std::vector<Writer>* last_page_ = nullptr;
+  std::unordered_map<uint64_t, std::vector<Writer>> pages_;
+};
+
 struct Block {
   const Kernel* kernel = nullptr;
   const Memory* memory = nullptr;
   std::span<const std::byte> params;
   Shape grid, block, at;
+  uint32_t number = 0;  // in the grid
+  Writes* writes = nullptr;
   std::vector<std::byte> shared, local;
   std::vector<Touch> touches;
   uint32_t epoch = 1;

@@ -26,6 +26,26 @@ std::byte* Memory::at(uint64_t address, uint64_t bytes, bool writes) const {
   return a->host + (address - a->begin);
 }
 
+Writes::Writer* Writes::find(uint64_t address) {
+  const uint64_t page = address / kPage;
+  if (page != last_) {
+    const auto found = pages_.find(page);
+    if (found == pages_.end()) return nullptr;
+    last_ = page;
+    last_page_ = &found->second;
+  }
+  return &(*last_page_)[address % kPage / granule_];
+}
+Writes::Writer& Writes::at(uint64_t address) {
+  if (Writer* found = find(address)) return *found;
+  last_ = address / kPage;
+  last_page_ = &pages_[last_];  // stays where it is, whatever is added
+  last_page_->resize(kPage / granule_);
+  begin_ = std::min(begin_, last_ * kPage);
+  end_ = std::max(end_, (last_ + 1) * kPage);
+  return (*last_page_)[address % kPage / granule_];
+}
+
 namespace {
 
 std::string hex(uint64_t v) {
@@ -76,6 +96,28 @@ void touch_shared(Warp& w, const Instruction& in, uint32_t lane, uint64_t offset
   }
 }
 
+// The same for global memory, of which only the writes of this launch are known.
+void touch_global(Warp& w, const Instruction& in, uint32_t lane, uint64_t address, uint32_t bytes, bool writes) {
+  const Block& block = *w.block;
+  Writes& log = *block.writes;
+  if (!writes && !log.may_hold(address, address + bytes)) return;
+  const uint32_t me = w.number * 32 + lane;
+  for (uint64_t at = address; at < address + bytes; at += log.granule()) {
+    Writes::Writer* const last = writes ? &log.at(at) : log.find(at);
+    if (last == nullptr) continue;
+    const bool mine = last->block == block.number + 1;
+    const bool ordered = mine && (last->thread == me || last->epoch < block.epoch ||
+                                  (last->thread / 32 == w.number && last->epoch_in_warp < w.epoch));
+    if (last->block != 0 && !ordered) {
+      fail_in(w, in, lane,
+              std::string(writes ? "writes" : "reads") + " global memory at " + hex(at) + " that thread " +
+                  std::to_string(last->thread) +
+                  (mine ? " wrote since the last barrier" : " of block " + std::to_string(last->block - 1) + " wrote"));
+    }
+    if (writes) *last = {block.number + 1, me, block.epoch, w.epoch};
+  }
+}
+
 // Where the bytes of one lane's access lie.
 std::byte* place(Warp& w, const Instruction& in, uint32_t lane, uint64_t address, uint32_t bytes, uint32_t unit,
                  bool writes) {
@@ -123,6 +165,7 @@ std::byte* place(Warp& w, const Instruction& in, uint32_t lane, uint64_t address
                     ", outside of every allocation" + (a == nullptr ? "" : ": one ends at " + hex(a->end)));
       }
       if (writes && a->read_only) fail_in(w, in, lane, "writes read-only memory at " + hex(address));
+      touch_global(w, in, lane, address, bytes, writes);
       return a->host + (address - a->begin);
     }
   }

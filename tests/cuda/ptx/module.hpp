@@ -63,7 +63,7 @@ struct Kernel {
   std::vector<Variable> params;
   uint64_t param_bytes = 0, shared_bytes = 0, local_bytes = 0;
   uint32_t max_threads = 1024;
-  uint32_t shared_granule = 8;  // the narrowest access to shared memory, bytes
+  uint32_t shared_granule = 8, global_granule = 8;  // the narrowest access to such memory, bytes
   std::vector<Instruction> code;
   uint32_t n_registers = 0;   // entries of the table of defined lanes, predicates among them
   uint32_t arena_bytes = 0;   // of one warp

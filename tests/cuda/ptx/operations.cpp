@@ -494,6 +494,9 @@ void Decoder::memory(bool loads) {
   out.offset = address->offset;
   out.from[out.n_from++] = address->reg;
   if (out.space == Space::kShared) kernel.shared_granule = std::min(kernel.shared_granule, bytes);
+  if (out.space == Space::kGlobal || out.space == Space::kGeneric) {
+    kernel.global_granule = std::min(kernel.global_granule, bytes);
+  }
   finish(loads ? load_step(type) : store_step(type));
 }
 

@@ -13,8 +13,9 @@ class Runner {
  public:
   Runner(const Kernel& kernel, Shape grid, Shape block, std::span<const std::byte> params, const Memory& memory,
          const Options& options)
-      : kernel_(kernel), options_(options) {
+      : kernel_(kernel), options_(options), writes_(kernel.global_granule) {
     block_.kernel = &kernel;
+    block_.writes = &writes_;
     block_.memory = &memory;
     block_.params = params;
     block_.grid = grid;
@@ -43,6 +44,7 @@ class Runner {
 
  private:
   void run_block(uint64_t number) {
+    block_.number = static_cast<uint32_t>(number);
     block_.at.x = static_cast<uint32_t>(number % block_.grid.x);
     block_.at.y = static_cast<uint32_t>(number / block_.grid.x % block_.grid.y);
     block_.at.z = static_cast<uint32_t>(number / block_.grid.x / block_.grid.y);
@@ -176,7 +178,8 @@ class Runner {
         }
         mask &= in.guard_negated ? ~w.truth[in.guard] : w.truth[in.guard];
       }
-      ++instructions_;
+      if (++instructions_ == options_.most_instructions) fail_in(w, in, 0, "runs on without an end");
+      if (options_.reached != nullptr) options_.reached[w.pc] = 1;
       switch (in.flow) {
         case Flow::kPlain:
           if (mask != 0) execute(w, in, mask);
@@ -280,6 +283,7 @@ class Runner {
 
   const Kernel& kernel_;
   const Options options_;
+  Writes writes_;
   Block block_;
   std::vector<Warp> warps_;
   uint64_t instructions_ = 0;
