@@ -78,12 +78,18 @@ void place_states(Plan& plan) {
   }
 }
 
-// Can the device read the tensor where the file's mapping has it?
-std::string why_not_mapped(const Plan& plan, const DevicePlan& d, const model::Tensor& tensor) {
+// Can the device read the tensor where the file's mapping has it, and should it? `whole`: it reads more of it than rows
+// by their index. Where another heap than the device's own says that host memory is read in place, it has that heap's
+// speed: enough for a few rows a step.
+std::string why_not_mapped(const Plan& plan, const DevicePlan& d, const model::Tensor& tensor, bool whole) {
   const topology::Device& device = plan.model->machine->topology.devices[d.device];
   const topology::Heap& heap = device.heaps[d.local_heap];
-  if (!device.backend->api.buffer_import || !(heap.info.flags & BRIM_HEAP_IMPORT_HOST)) {
+  const auto imports = [](const topology::Heap& h) { return (h.info.flags & BRIM_HEAP_IMPORT_HOST) != 0; };
+  if (!device.backend->api.buffer_import || !std::ranges::any_of(device.heaps, imports)) {
     return "the device cannot read host memory in place";
+  }
+  if (!imports(heap) && whole && plan.request.load != BRIM_LOAD_MAP) {
+    return "read for every token: the device's own memory is faster than the file's pages";
   }
   if (heap.info.alignment && tensor.offset % heap.info.alignment) return "tensors of the file are not aligned for it";
   if (tensor.offset % kWindowBorder + tensor.bytes > heap.info.max_alloc) return "larger than one buffer may be";
@@ -92,7 +98,7 @@ std::string why_not_mapped(const Plan& plan, const DevicePlan& d, const model::T
 
 void place_weights(Plan& plan) {
   const auto& weights = plan.model->description->weights;
-  std::set<std::pair<uint32_t, uint32_t>> used;  // (device, weight)
+  std::map<std::pair<uint32_t, uint32_t>, bool> used;  // (device, weight) -> more than rows of it
   const graph::Graph* any = nullptr;
   std::map<uint32_t, brim_value> value_of;
   for (const Variant& v : plan.variants) {
@@ -103,7 +109,7 @@ void place_weights(Plan& plan) {
           if (!node.in[j]) continue;
           const brim_value storage = v.graph->storage(node.in[j]);
           if (v.graph->value(storage).kind != BRIM_VALUE_WEIGHT) continue;
-          used.insert({segment.device, v.graph->value(storage).role});
+          used[{segment.device, v.graph->value(storage).role}] |= node.op != BRIM_OP_GATHER_ROWS;
           if (!any) any = v.graph.get();
           if (any == v.graph.get()) value_of[v.graph->value(storage).role] = storage;
         }
@@ -112,7 +118,8 @@ void place_weights(Plan& plan) {
   }
   std::map<std::pair<uint32_t, std::string>, uint64_t> copied;  // (device, reason) -> bytes
   std::map<uint32_t, uint64_t> mapped;
-  for (const auto& [device, weight] : used) {
+  for (const auto& [use, whole] : used) {
+    const auto [device, weight] = use;
     const DevicePlan& d = plan.devices[device];
     const topology::Device& t = plan.model->machine->topology.devices[d.device];
     const model::Tensor& tensor = *weights[weight].tensor;
@@ -136,7 +143,7 @@ void place_weights(Plan& plan) {
       copied[{device, "packed into the backend's own layout"}] += w.bytes;
     } else {
       std::string reason =
-          plan.request.load == BRIM_LOAD_READ ? "asked for: read into memory" : why_not_mapped(plan, d, tensor);
+          plan.request.load == BRIM_LOAD_READ ? "asked for: read into memory" : why_not_mapped(plan, d, tensor, whole);
       if (reason.empty()) {
         w.residence = Residence::kMapped;
         mapped[device] += w.bytes;

@@ -13,6 +13,7 @@ struct Driver {
   decltype(&brim_test_cuda_calls) calls;
   decltype(&brim_test_cuda_called) called;
   decltype(&brim_test_cuda_live) live;
+  decltype(&brim_test_cuda_most_bytes) most_bytes;
   decltype(&brim_test_cuda_instructions) instructions;
 };
 
@@ -25,6 +26,7 @@ inline const Driver& driver() {
     d.calls = reinterpret_cast<decltype(d.calls)>(dlsym(library, "brim_test_cuda_calls"));
     d.called = reinterpret_cast<decltype(d.called)>(dlsym(library, "brim_test_cuda_called"));
     d.live = reinterpret_cast<decltype(d.live)>(dlsym(library, "brim_test_cuda_live"));
+    d.most_bytes = reinterpret_cast<decltype(d.most_bytes)>(dlsym(library, "brim_test_cuda_most_bytes"));
     d.instructions = reinterpret_cast<decltype(d.instructions)>(dlsym(library, "brim_test_cuda_instructions"));
     REQUIRE((d.instructions ? 1 : 0) == 1);
     return d;

@@ -1,5 +1,7 @@
 // A whole model on the CUDA device, through the C ABI: the model that the repository ships, against the CPU backend,
 // and what a step costs in calls of the driver.
+#include <filesystem>
+
 #include "runs.hpp"
 
 using namespace cuda_test;
@@ -40,10 +42,48 @@ TEST_CASE("strict logits are the CPU backend's, whole and split over the two") {
   CHECK(relative(logits(Where::kSplit, {}), cpu) < 1e-5);
   // Work that nothing orders gives the same bits in the reverse order: blocks, warps, kernels of one level, streams.
   CHECK(logits(Where::kCuda, {}, "reversed=1") == cuda);
-  // And on every class of memory.
-  CHECK(logits(Where::kCuda, {}, "class=gb10") == cuda);
+  // And where all weights are read in the mapped file.
+  CHECK(logits(Where::kCuda, {{"load.io", "map"}}, "class=gb10") == cuda);
   CHECK(logits(Where::kCuda, {{"plan.kv_dtype", "f16"}}) != cuda);
   CHECK(relative(logits(Where::kCuda, {{"plan.kv_dtype", "f16"}}), cuda) < 2e-3);
+}
+
+TEST_CASE("weights lie in device memory in every class of machine, and in the file where that is asked for and works") {
+  constexpr const char* kFile = BRIM_SOURCE_DIR "/samples/models/brim-austen.gguf";
+  const uint64_t weights = std::filesystem::file_size(kFile) - (1 << 20);  // metadata and vocabulary are less
+  for (const std::string name : {"gb10", "gh200", "jetson", "discrete", "discrete-hmm", "windows"}) {
+    INFO(name);
+    const bool in_place = name == "gb10" || name == "gh200";
+    for (const bool map : {false, true}) {
+      driver().configure(("class=" + name).c_str());
+      try {
+        const Loaded loaded(Where::kCuda, {{"load.io", map ? "map" : "auto"}});
+        CHECK((in_place || !map));
+        CHECK((driver().most_bytes(0) > weights) == !map);
+        CHECK(driver().most_bytes(1) < 20 << 20);  // what the host writes and reads, and a piece of the file on its way
+      } catch (const brim::Failure& failure) {
+        CHECK(failure.code() == BRIM_UNSUPPORTED);
+        CHECK((map && !in_place));
+      }
+    }
+  }
+}
+
+TEST_CASE("a table of which steps read single rows stays in the file where the device reads that in place") {
+  constexpr const char* kFile = BRIM_SHARED_DIR "/golden/llama/model.gguf";  // its output is another tensor
+  if (!std::filesystem::exists(kFile)) {
+    MESSAGE("skipped: " << kFile << " is missing");
+    return;
+  }
+  const auto bytes = [&](const char* machine, const char* io) {
+    driver().configure(machine);
+    const Loaded loaded(Where::kCuda, {{"load.io", io}}, kFile);
+    return driver().most_bytes(0);
+  };
+  CHECK(bytes("class=gb10", "auto") < bytes("class=gb10", "read"));
+  CHECK(bytes("class=gb10", "map") < bytes("class=gb10", "auto"));
+  CHECK(bytes("class=discrete", "auto") == bytes("class=discrete", "read"));
+  CHECK(bytes("class=gb10,host=stale", "auto") == bytes("class=gb10", "read"));
 }
 
 TEST_CASE("a decode step is one graph launch, no allocation, and no synchronisation but the last") {

@@ -20,10 +20,8 @@ struct NoDevice {};
 
 class Loaded {
  public:
-  Loaded(Where where, const Settings& settings)
-      : config_(configured(settings)),
-        runtime_(with(config_)),
-        model_(runtime_, BRIM_SOURCE_DIR "/samples/models/brim-austen.gguf") {
+  Loaded(Where where, const Settings& settings, const char* file = BRIM_SOURCE_DIR "/samples/models/brim-austen.gguf")
+      : config_(configured(settings)), runtime_(with(config_)), model_(runtime_, file) {
     const auto report = nlohmann::json::parse(runtime_.report());
     uint32_t cpu = ~0u, cuda = ~0u;
     for (uint32_t i = 0; i < report.at("devices").size(); ++i) {

@@ -12,7 +12,7 @@ brim_buffer* allocate_buffer(Device* device, uint32_t heap, uint64_t bytes) {
   check_heap(device, heap);
   need_alive(device);
   const Current current(device);
-  brim_buffer* buffer = make<brim_buffer>(device->host(), brim_buffer{device, bytes, 0, nullptr});
+  brim_buffer* buffer = make<brim_buffer>(device->host(), brim_buffer{device, bytes, 0, nullptr, false, false});
   const uint64_t asked = std::max<uint64_t>(bytes, 1);
   try {
     CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
@@ -52,15 +52,23 @@ brim_buffer* allocate_buffer(Device* device, uint32_t heap, uint64_t bytes) {
   }
 }
 
-brim_buffer* import_buffer(Device* device, void*, uint64_t, bool) {
-  fail(BRIM_UNSUPPORTED, "the CUDA backend does not read the host's memory in place (%s)", device->name);
+brim_buffer* import_buffer(Device* device, void* memory, uint64_t bytes, bool read_only) {
+  need_alive(device);
+  if (!device->reads_host) fail(BRIM_UNSUPPORTED, "%s does not read the host's memory in place", device->name);
+  const auto address = reinterpret_cast<uint64_t>(memory);
+  if (memory == nullptr || bytes == 0 || address % kAlignment != 0) {
+    fail(BRIM_UNSUPPORTED, "%s reads host memory in place from a multiple of %llu on; %llu bytes at %p were given",
+         device->name, static_cast<unsigned long long>(kAlignment), static_cast<unsigned long long>(bytes), memory);
+  }
+  return make<brim_buffer>(device->host(),
+                           brim_buffer{device, bytes, address, static_cast<std::byte*>(memory), true, read_only});
 }
 
 void free_buffer(brim_buffer* buffer) noexcept {
   if (buffer == nullptr) return;
   Device* device = buffer->device;
   let_finish(device);
-  {
+  if (!buffer->imported) {
     const Releasing current(device);
     if (buffer->mapped != nullptr) {
       device->cu().MemFreeHost(buffer->mapped);
@@ -74,5 +82,5 @@ void free_buffer(brim_buffer* buffer) noexcept {
 }  // namespace brim_cuda
 
 brim_gpu::BufferFacts brim_gpu::facts_of(const brim_buffer* buffer) {
-  return {buffer->address, buffer->bytes, buffer->mapped, false};
+  return {buffer->address, buffer->bytes, buffer->mapped, buffer->read_only};
 }

@@ -3,6 +3,7 @@
 #include <gpu/described.hpp>
 
 #include "device/buffer.hpp"
+#include "device/probe.hpp"
 
 namespace brim_cuda {
 namespace {
@@ -84,10 +85,15 @@ void open(Device* d) {
            pci(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID) << 8;
   check(cu.DeviceGetName(d->name, sizeof d->name - 1, d->ordinal), "reading a device's name");
   std::snprintf(d->driver, sizeof d->driver, "CUDA %d.%d", d->plugin->version / 1000, d->plugin->version % 1000 / 10);
-  std::snprintf(d->architecture, sizeof d->architecture, "sm_%u, %u processors, %s", d->capability, d->processors,
-                class_name(d->kind));
   check(cu.DevicePrimaryCtxRetain(&d->context, d->ordinal), "opening the device");
   d->modules.open(d);
+  const bool promised = d->kind == Class::kAtsUnified || d->kind == Class::kAtsDiscrete;
+  d->reads_host = promised && host_memory_works(d);
+  std::snprintf(d->architecture, sizeof d->architecture, "sm_%u, %u processors, %s%s", d->capability, d->processors,
+                class_name(d->kind),
+                d->reads_host ? ", reads the host's in place"
+                : promised    ? ", did not see what the host wrote"
+                              : "");
 }
 
 }  // namespace
@@ -233,6 +239,8 @@ void fill_heap_info(Device* device, uint32_t heap, brim_heap_info* out) {
   brim_heap_info info{};
   info.flags =
       heap == 0 ? BRIM_HEAP_DEVICE_LOCAL : BRIM_HEAP_HOST_VISIBLE | BRIM_HEAP_HOST_COHERENT | BRIM_HEAP_HOST_CACHED;
+  // Said of the host's heap: memory that is read for every token belongs into the device's own.
+  if (heap != 0 && device->reads_host) info.flags |= BRIM_HEAP_IMPORT_HOST;
   if (heap != 0 || one_pool(device->kind)) {
     info.pool_id[0] = BRIM_POOL_SYSTEM;
   } else {

@@ -46,6 +46,7 @@ using namespace brim_gpu;
   X(ModuleLoadData, cuModuleLoadData)                                \
   X(ModuleUnload, cuModuleUnload)                                    \
   X(ModuleGetFunction, cuModuleGetFunction)                          \
+  X(LaunchKernel, cuLaunchKernel)                                    \
   X(GraphCreate, cuGraphCreate)                                      \
   X(GraphDestroy, cuGraphDestroy)                                    \
   X(GraphAddKernelNode, cuGraphAddKernelNode_v2)                     \

@@ -185,6 +185,11 @@ __device__ void linear_attention(const LinearAttentionArguments& a, Step step) {
 
 }  // namespace brim_gpu
 
+// What a device's way to memory is tried with.
+extern "C" __global__ void copy_words(const uint64_t from, const uint64_t to, const brim_gpu::uint n) {
+  using namespace brim_gpu;
+  for (uint i = thread_of_grid(); i < n; i += threads_of_grid()) pointer<uint>(to)[i] = pointer<const uint>(from)[i];
+}
 extern "C" __global__ void begin_run(const __grid_constant__ brim_gpu::Run run, brim_gpu::Run* to) {
   if (threadIdx.x == 0) *to = run;
 }

@@ -36,6 +36,8 @@ class Modules {
   CUfunction get(const Launch& launch);
   // The kernel that writes the Run block at the head of every run.
   CUfunction begin_run() { return get(Part::kItems, "begin_run"); }
+  // copy_words(from, to, n): addresses, and a number of 4-byte words.
+  CUfunction copy_words() { return get(Part::kItems, "copy_words"); }
 
  private:
   CUfunction get(Part part, const char* name);

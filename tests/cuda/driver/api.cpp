@@ -87,6 +87,10 @@ EXPORT uint64_t brim_test_cuda_live() {
   return d.streams.size() + d.events.size() + d.modules.size() + d.graphs.size() + d.ready.size() +
          d.live_allocations() + d.retained;
 }
+EXPORT uint64_t brim_test_cuda_most_bytes(int pinned) {
+  const std::lock_guard lock(device().mutex);
+  return device().most_used[pinned != 0];
+}
 EXPORT uint64_t brim_test_cuda_instructions() {
   const std::lock_guard lock(device().mutex);
   return device().instructions;
@@ -336,6 +340,19 @@ EXPORT CUresult cuModuleGetFunction(CUfunction* out, CUmodule handle, const char
   const auto found = module->code->kernels.find(name);
   if (found == module->code->kernels.end()) return CUDA_ERROR_NOT_FOUND;
   *out = reinterpret_cast<CUfunction>(&found->second);
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
+                               unsigned int by, unsigned int bz, unsigned int shared, CUstream handle, void** arguments,
+                               void** extra) {
+  ENTER(true);
+  Stream* stream = known(device().streams, handle);
+  if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  const CUDA_KERNEL_NODE_PARAMS params{function, gx, gy, gz, bx, by, bz, shared, arguments, extra, nullptr, nullptr};
+  Ready one;
+  one.nodes.emplace_back();
+  if (!fill(one.nodes[0], &params)) return CUDA_ERROR_INVALID_VALUE;
+  device().launch(one, stream);
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuGraphCreate(CUgraph* out, unsigned int) {

@@ -7,6 +7,8 @@
 //   fail      the n-th call from now on fails, 1 is the first; 0: none
 //   of        of this function alone is the n-th meant, by its exported name
 //   error     with which CUresult; 2, out of memory, if not said
+//   host      how a device that goes through the host's page tables sees its memory: as it is, if not said; "stale",
+//             as it was when a page of it was first met; "none", not at all, whatever the attributes say
 //   reversed  1: what may run in any order runs in reverse
 //   groups    the largest grid in y and z, instead of 65535
 //   most      instructions of one launch, a fault of the kernel beyond
@@ -24,6 +26,8 @@ uint64_t brim_test_cuda_calls(const char* function);
 const char* brim_test_cuda_called(uint32_t i);
 // Streams, events, allocations, modules, graphs and retained contexts that nobody has given back.
 uint64_t brim_test_cuda_live();
+// The most bytes that were allocated at once since then: of the device's memory, or pinned.
+uint64_t brim_test_cuda_most_bytes(int pinned);
 // The instructions that warps have run.
 uint64_t brim_test_cuda_instructions();
 }

@@ -36,6 +36,9 @@ void Device::configure(const std::string& options) {
   most_groups = kMostGroups;
   fail_of_.clear();
   reached_file_.clear();
+  host_.clear();
+  host_pages_.forget();
+  most_used[0] = most_used[1] = 0;
   fail_with_ = CUDA_ERROR_OUT_OF_MEMORY;
   reversed_ = false;
   lost = CUDA_SUCCESS;
@@ -59,6 +62,8 @@ void Device::configure(const std::string& options) {
       fail_at_ = std::stoull(value);
     } else if (key == "of") {
       fail_of_ = value;
+    } else if (key == "host") {
+      host_ = value;
     } else if (key == "groups") {
       most_groups = static_cast<uint32_t>(std::stoul(value));
     } else if (key == "most") {
@@ -123,11 +128,14 @@ CUresult Device::allocate(uint64_t bytes, bool pinned, uint64_t* address) {
   std::byte* host = block.bytes.data() + (kPage - reinterpret_cast<uint64_t>(block.bytes.data()) % kPage);
   if (pinned) {
     *address = reinterpret_cast<uint64_t>(host);
+    used_pinned += bytes;
   } else {
     *address = next_address_;
     next_address_ += (bytes / 512 + 2) * 512;
     used += bytes;
   }
+  most_used[0] = std::max(most_used[0], used);
+  most_used[1] = std::max(most_used[1], used_pinned);
   auto memory = std::make_shared<ptx::Memory>(*memory_);
   memory->add({*address, *address + bytes, host, false});
   memory_ = std::move(memory);
@@ -140,7 +148,7 @@ CUresult Device::release(uint64_t address, bool pinned) {
   const std::lock_guard lock(mutex);
   const auto found = sizes_.find(address);
   if (found == sizes_.end() || found->second.pinned != pinned) return CUDA_ERROR_INVALID_VALUE;
-  if (!pinned) used -= found->second.bytes.size() - kPage;
+  (pinned ? used_pinned : used) -= found->second.bytes.size() - kPage;
   auto memory = std::make_shared<ptx::Memory>(*memory_);
   memory->remove(address);
   memory_ = std::move(memory);
@@ -208,6 +216,10 @@ CUresult Device::copy(uint64_t to, uint64_t from, uint64_t bytes, Stream* stream
     const std::lock_guard lock(mutex);
     target = memory_->at(to, bytes, true);
     source = memory_->at(from, bytes);
+    if (ptx::HostMemory* host = host_memory()) {
+      if (target == nullptr) target = host->at(to, bytes, true);
+      if (source == nullptr) source = host->at(from, bytes, false);
+    }
   }
   if (target == nullptr || source == nullptr) return CUDA_ERROR_INVALID_VALUE;
   submit(stream, {Work::kRun, [=] { std::memmove(target, source, bytes); }});
@@ -253,6 +265,7 @@ void Device::run(const Node& node) {
     memory = memory_;
     options.reversed = reversed_;
     options.most_instructions = most_instructions_;
+    options.host = host_memory();
     if (!reached_file_.empty()) reached.resize(node.kernel->code.size());
   }
   if (!reached.empty()) options.reached = reached.data();
@@ -267,6 +280,12 @@ void Device::run(const Node& node) {
   if (!reached.empty()) note_reached(*node.kernel, reached);
   const std::lock_guard lock(mutex);
   instructions += counts.warp_instructions;
+}
+
+ptx::HostMemory* Device::host_memory() {
+  if (!profile->host_page_tables || host_ == "none") return nullptr;
+  host_pages_.begin(host_ == "stale");
+  return &host_pages_;
 }
 
 void Device::note_reached(const ptx::Kernel& kernel, const std::vector<uint8_t>& reached) {

@@ -19,7 +19,7 @@
 #include <thread>
 #include <vector>
 
-#include "ptx/machine.hpp"
+#include "driver/host_pages.hpp"
 
 namespace test_cuda {
 
@@ -87,7 +87,8 @@ class Device {
   std::mutex mutex;  // of all below
   std::condition_variable changed;
   const Profile* profile;
-  uint64_t total = 0, used = 0;
+  uint64_t total = 0, used = 0, used_pinned = 0;
+  uint64_t most_used[2] = {};          // of the device's memory, pinned
   uint32_t most_groups = kMostGroups;  // of a grid in y and z
   uint32_t retained = 0;
   CUresult lost = CUDA_SUCCESS;
@@ -110,6 +111,11 @@ class Device {
     std::vector<std::byte> bytes;
     bool pinned;
   };
+  // What a kernel or copy may reach beside allocations; null: nothing.
+  ptx::HostMemory* host_memory();
+
+  HostPages host_pages_;
+  std::string host_ = "";
   std::shared_ptr<const ptx::Memory> memory_ = std::make_shared<ptx::Memory>();
   std::map<uint64_t, Block> sizes_;              // what users allocated
   std::vector<std::vector<std::byte>> statics_;  // variables of modules, kept

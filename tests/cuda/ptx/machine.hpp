@@ -42,6 +42,13 @@ class Memory {
   std::vector<Allocation> all_;  // by begin
 };
 
+// Where an address leads that no allocation holds, on a device that reaches the host's memory; null: nowhere.
+class HostMemory {
+ public:
+  virtual ~HostMemory() = default;
+  virtual std::byte* at(uint64_t address, uint64_t bytes, bool writes) = 0;
+};
+
 struct Shape {
   uint32_t x = 1, y = 1, z = 1;
   uint64_t count() const { return uint64_t{x} * y * z; }
@@ -50,7 +57,8 @@ struct Shape {
 struct Options {
   bool reversed = false;           // blocks and warps from the last to the first
   uint64_t most_instructions = 0;  // of all warps of a launch, a Fault beyond; 0: no end is set
-  uint8_t* reached = nullptr;      // [code of the kernel], set to 1 for what has run
+  HostMemory* host = nullptr;
+  uint8_t* reached = nullptr;  // [code of the kernel], set to 1 for what has run
 };
 
 struct Counts {
@@ -101,6 +109,7 @@ struct Block {
   Shape grid, block, at;
   uint32_t number = 0;  // in the grid
   Writes* writes = nullptr;
+  HostMemory* host = nullptr;
   std::vector<std::byte> shared, local;
   std::vector<Touch> touches;
   uint32_t epoch = 1;

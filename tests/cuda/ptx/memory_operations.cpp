@@ -159,6 +159,11 @@ std::byte* place(Warp& w, const Instruction& in, uint32_t lane, uint64_t address
       return const_cast<std::byte*>(block.params.data()) + address;
     default: {
       const Allocation* a = block.memory->find(address, &in.hint);
+      std::byte* host = a == nullptr && block.host != nullptr ? block.host->at(address, bytes, writes) : nullptr;
+      if (host != nullptr) {
+        touch_global(w, in, lane, address, bytes, writes);
+        return host;
+      }
       if (a == nullptr || bytes > a->end - address) {
         fail_in(w, in, lane,
                 std::string(writes ? "writes " : "reads ") + std::to_string(bytes) + " bytes at " + hex(address) +

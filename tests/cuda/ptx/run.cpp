@@ -16,6 +16,7 @@ class Runner {
       : kernel_(kernel), options_(options), writes_(kernel.global_granule) {
     block_.kernel = &kernel;
     block_.writes = &writes_;
+    block_.host = options.host;
     block_.memory = &memory;
     block_.params = params;
     block_.grid = grid;
