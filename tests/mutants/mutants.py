@@ -197,7 +197,7 @@ def sites(build):
     return out
 
 
-def draw(by_file, count, seed, wide=()):
+def draw(by_file, count, seed, wide=(), weights=WEIGHTS):
     """Of each file a number like the root of its size, at least one; of each operator what its weight says. Of headers that
     many units see, one: they take long to build."""
     roots = {file: math.sqrt(len(found)) for file, found in by_file.items()}
@@ -211,7 +211,7 @@ def draw(by_file, count, seed, wide=()):
             left = [name for name in of if of[name]]
             if not left:
                 break
-            name = rng.choices(left, [WEIGHTS[n] for n in left])[0]
+            name = rng.choices(left, [weights[n] for n in left])[0]
             out.append(of[name].pop(rng.randrange(len(of[name]))))
     # One change a line is enough.
     seen = set()
@@ -227,10 +227,15 @@ def fixed(file, old, new):
 
 
 class Checker:
-    def __init__(self, build):
-        self.program = build.folder / "bin" / "brim-check"
+    def __init__(self, folder, options=()):
+        self.program = folder / "bin" / "brim-check"
+        self.options = list(options)
         listed = subprocess.run([self.program, "--list"], check=True, capture_output=True, text=True).stdout
-        self.groups = list(dict.fromkeys(line.split(".")[0] for line in listed.splitlines() if "." in line.split(" ")[0]))
+        self.all = [line.split(" ")[0] for line in listed.splitlines() if "." in line.split(" ")[0]]
+        self.groups = list(dict.fromkeys(test.split(".")[0] for test in self.all))
+
+    def tests(self, group):
+        return [test for test in self.all if test.startswith(group + ".")]
 
     def order(self, file):
         first = next((tests for prefix, tests in FIRST.items() if file.startswith(prefix)), [])
@@ -246,7 +251,7 @@ class Checker:
         return None
 
     def run(self, library, group):
-        command = [self.program, str(library), "--group", group, "--seed", "7"]
+        command = [self.program, str(library), "--group", group, "--seed", "7", *self.options]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True) as child:
             alarm = signal.signal(signal.SIGALRM, lambda *_: os.killpg(child.pid, signal.SIGKILL))
             signal.alarm(GROUP_SECONDS)
@@ -283,10 +288,10 @@ class Checker:
         return failure
 
 
-def explanations():
-    """survivors.txt: a mutant without its line number, and indented below it why it lives."""
+def explanations(file="survivors.txt"):
+    """A mutant without its line number, and indented below it why it lives."""
     out, name = {}, None
-    path = HERE / "survivors.txt"
+    path = HERE / file
     for line in path.read_text().splitlines() if path.exists() else []:
         if line.startswith("#") or not line.strip():
             continue
@@ -345,7 +350,7 @@ def main():
         return 0
     if not options.smoke:
         print(f"{sum(map(len, by_file.values()))} mutants in {len(by_file)} files; {len(drawn)} drawn with seed {options.seed}", flush=True)
-    checker = Checker(build)
+    checker = Checker(build.folder)
     groups = {(of[0], of[1]): [of[3]] for of in SMOKE} if options.smoke else {}
     whole = checker.begin(build.folder / "lib/brim/plugins" / LIBRARY, sorted(set(sum(groups.values(), []))) or checker.groups)
     if whole:
