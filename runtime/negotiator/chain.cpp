@@ -7,7 +7,7 @@
 namespace brim::negotiator {
 namespace {
 
-// The solver tries all orders of devices; more than these do not pay for the crossings.
+// The solver tries all orders of devices: so many take part.
 constexpr size_t kMostDevices = 4;
 // What an activation's way from one device to another costs besides its bytes, and experts that are computed apart.
 constexpr double kCrossing = 30e-6, kExpertsApart = 170e-6;
@@ -131,7 +131,22 @@ SpeedKind speed_kind(topology::Class c) {
 
 Learned::Key key_of(const OpenModel& model, uint32_t device) {
   const topology::Device& d = model.machine->topology.devices[device];
-  return {d.name, d.driver, model.file.type_name()};
+  return {d.name, fmt::format("{}; {} {}", d.driver, d.plugin(), d.backend->plugin->version()), model.file.type_name()};
+}
+
+// Of more devices than can take part, the processors and of the others those with the most room, in the order they
+// came in.
+std::vector<uint32_t> roomiest(const Plan& plan, const std::vector<uint32_t>& usable) {
+  const topology::Topology& t = plan.model->machine->topology;
+  const auto rank = [&](uint32_t device) {
+    const bool processors = t.devices[device].info.type == BRIM_DEVICE_CPU;
+    return std::pair(processors, room_of(plan, pool_of(t, device)));
+  };
+  std::vector<uint32_t> kept = usable;
+  while (kept.size() > kMostDevices) {
+    kept.erase(std::min_element(kept.begin(), kept.end(), [&](uint32_t a, uint32_t b) { return rank(a) < rank(b); }));
+  }
+  return kept;
 }
 
 }  // namespace
@@ -144,7 +159,8 @@ Constants constants_of(const OpenModel& model, uint32_t device) {
   const topology::Link& link = t.link(device, index);
   const SpeedKind kind = speed_kind(d.memory_class);
   Constants c;
-  if (link.from == topology::Source::kProbe && link.bandwidth) {
+  const bool measured = link.from == topology::Source::kProbe || link.from == topology::Source::kDescribed;
+  if (measured && link.bandwidth) {
     c = probed_constants(kind, static_cast<double>(link.bandwidth));
   } else if (pool.bandwidth_from == topology::Source::kProbe && kind == SpeedKind::kCpu) {
     c = probed_constants(kind, static_cast<double>(pool.read_bandwidth));
@@ -180,8 +196,14 @@ void learn(const Plan& plan, double seconds, double depth) {
 
 void choose_devices(Plan& plan, const std::vector<uint32_t>& usable) {
   const auto& topology = plan.model->machine->topology;
-  std::vector<uint32_t> devices(usable.begin(), usable.begin() + std::min(usable.size(), kMostDevices));
+  const std::vector<uint32_t> devices = roomiest(plan, usable);
   const auto name = [&](uint32_t d) { return topology.devices[devices[d]].name; };
+  for (const uint32_t device : usable) {
+    if (std::find(devices.begin(), devices.end(), device) != devices.end()) continue;
+    plan.decisions.push_back(
+        {"left out", topology.devices[device].name,
+         fmt::format("at most {} devices share a model, and others have more room", kMostDevices)});
+  }
   const Chain chain = chain_of(plan, devices);
   const auto best = solve(chain);
   if (!best) {

@@ -44,6 +44,34 @@ std::string remedies(const Plan& plan, const PoolCharge& charge, uint64_t room) 
   return text;
 }
 
+// A heap may give smaller buffers than it has memory.
+void check_buffers(const Plan& plan) {
+  for (uint32_t i = 0; i < plan.devices.size(); ++i) {
+    const DevicePlan& d = plan.devices[i];
+    const auto check = [&](const char* what, uint64_t bytes, uint32_t heap) {
+      const uint64_t most = plan.device(i).heaps[heap].info.max_alloc;
+      if (bytes <= most) return;
+      throw Error(BRIM_OUT_OF_MEMORY,
+                  fmt::format("{}: {} wants one buffer of {}, and the device gives at most {} at once: a shorter "
+                              "context, fewer sequences, a smaller batch or smaller KV would do",
+                              plan.device(i).name, what, bytes_text(bytes), bytes_text(most)),
+                  {plan.device(i).heaps[heap].pool, bytes, most, 0});
+    };
+    check("the arena", d.arena_bytes, d.local_heap);
+    check("the workspace", d.workspace_bytes, d.local_heap);
+    check("the output", d.outputs_bytes, d.host_heap);
+    check("the input of embeddings", d.embedding_bytes, d.host_heap);
+    check("the step block", d.step_bytes, d.host_heap);
+    check("the staging buffer", d.staging_bytes, d.host_heap);
+    for (const StatePlan& s : plan.states) {
+      if (s.device == i) check("the KV of a layer", s.bytes, d.local_heap);
+    }
+    for (const WeightPlan& w : plan.weights) {
+      if (w.device == i && w.residence != Residence::kMapped) check("a weight", w.bytes, d.local_heap);
+    }
+  }
+}
+
 }  // namespace
 
 uint64_t room_of(const Plan& plan, uint32_t index) {
@@ -119,12 +147,16 @@ void charge_pools(Plan& plan) {
     throw Error(
         BRIM_OUT_OF_MEMORY,
         fmt::format(
-            "a context of {} tokens for {} sequence(s) with {} KV needs {}; {} can be used ({} available, "
-            "the rest is kept free, limited or promised to others). What would fit: {}. unsafe_overcommit forces it",
+            "a context of {} tokens for {} sequence(s) with {} KV needs {}; {} can be used (by the reading \"{}\" {} "
+            "are "
+            "free; the rest is kept free, limited or promised to others). What would fit: {}. unsafe_overcommit forces "
+            "it",
             plan.request.n_ctx, plan.request.n_seqs, brim_dtype_name(plan.request.kv_dtype), sum, bytes_text(room),
-            bytes_text(c.available), remedies(plan, c, room)),
+            c.binding == topology::kNoReading ? "none" : c.readings[c.binding].name, bytes_text(c.available),
+            remedies(plan, c, room)),
         {c.pool, wanted, room, 0});
   }
+  if (!plan.request.unsafe_overcommit) check_buffers(plan);
 }
 
 }  // namespace brim::negotiator

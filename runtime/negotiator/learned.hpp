@@ -13,7 +13,7 @@ namespace brim::negotiator {
 class Learned {
  public:
   struct Key {
-    std::string device, driver, format;  // "AMD EPYC", "libbrim-cpu-avx2 0.1.0", "Q4_K_M"
+    std::string device, driver, format;  // "NVIDIA GB10", "CUDA 13.0; brim.cuda 0.1.0", "Q4_K_M"
     bool operator==(const Key&) const = default;
   };
 

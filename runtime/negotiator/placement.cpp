@@ -98,22 +98,69 @@ class Placer {
     return "does not support these shapes and types";
   }
 
-  bool runs_all(uint32_t device) const {
+  // The first node that the device cannot run, and why; empty if it runs all of them.
+  std::string why_not_all(uint32_t device) const {
     for (const Variant& v : plan_.variants) {
       for (uint32_t i = 0; i < v.graph->nodes().size(); ++i) {
-        if (!graph::is_view_op(v.graph->nodes()[i].op) && !refusal(device, *v.graph, i).empty()) return false;
+        const brim_node& node = v.graph->nodes()[i];
+        if (graph::is_view_op(node.op)) continue;
+        const std::string why = refusal(device, *v.graph, i);
+        if (!why.empty()) return fmt::format("{}: {}", graph::op_name(node.op), why);
       }
     }
-    return true;
+    return {};
+  }
+
+  bool asked_for(uint32_t device) const {
+    return std::any_of(plan_.request.placements.begin(), plan_.request.placements.end(),
+                       [&](const Placement& p) { return p.device == device; });
+  }
+
+  // Devices that the choice is among. What is left out is told with its reason.
+  std::vector<uint32_t> usable_devices() {
+    std::vector<uint32_t> usable;
+    std::vector<Decision> left_out;
+    const auto leave_out = [&](uint32_t device, std::string because) {
+      const topology::Device& d = topology_.devices[device];
+      if (asked_for(device)) return;
+      left_out.push_back({"left out", fmt::format("{} by {}", d.name, d.plugin()), std::move(because)});
+    };
+    for (const uint32_t device : order_) {
+      const topology::Device& d = topology_.devices[device];
+      if (std::string why = why_not_all(device); !why.empty()) {
+        leave_out(device, std::move(why));
+        continue;
+      }
+      const auto same = std::find_if(usable.begin(), usable.end(),
+                                     [&](uint32_t u) { return topology_.devices[u].physical == d.physical; });
+      if (same == usable.end()) {
+        usable.push_back(device);
+        continue;
+      }
+      // Two interfaces to one device have one memory and one set of processors: the faster one stands for it.
+      uint32_t slower = device;
+      if (constants_of(*plan_.model, device).bandwidth > constants_of(*plan_.model, *same).bandwidth) {
+        std::swap(slower, *same);
+      }
+      leave_out(slower, fmt::format("{} shows the same device and is used", topology_.devices[*same].plugin()));
+    }
+    // A GPU's interface over the processors that another device computes on too gains nothing.
+    const auto software = [&](uint32_t d) { return topology_.devices[d].memory_class == topology::Class::kSoftware; };
+    if (!std::all_of(usable.begin(), usable.end(), software)) {
+      for (const uint32_t device : usable) {
+        if (software(device)) leave_out(device, "it computes on the host's processors");
+      }
+      std::erase_if(usable, software);
+    }
+    // Where nobody runs all of the model, everybody helps.
+    if (!usable.empty()) plan_.decisions.insert(plan_.decisions.end(), left_out.begin(), left_out.end());
+    return usable;
   }
 
   void choose_layers() {
     const uint32_t n_layers = plan_.model->require_description().model.n_layers;
     plan_.works = works_of(*plan_.model, *plan_.variant(BRIM_PHASE_DECODE, false).graph, plan_.request.kv_dtype);
-    std::vector<uint32_t> usable;
-    for (const uint32_t device : order_) {
-      if (runs_all(device)) usable.push_back(device);
-    }
+    const std::vector<uint32_t> usable = usable_devices();
     std::string because;
     if (usable.empty()) {
       because = "no device runs every op of the model; the others help out where it cannot";

@@ -19,8 +19,11 @@ Ledger::Promise reserve(const Plan& plan) {
 std::vector<Entry> untouched(const Plan& plan) {
   std::vector<Entry> left;
   for (const PoolCharge& c : plan.pools) {
-    const topology::PoolId& id = plan.model->machine->topology.pools[c.pool].id;
-    if (id[0] == BRIM_POOL_SYSTEM) left.push_back({id, c.total() + c.mapped - c.weights});
+    const topology::Pool& pool = plan.model->machine->topology.pools[c.pool];
+    if (pool.id[0] != BRIM_POOL_SYSTEM) continue;
+    const bool unseen =
+        c.binding != topology::kNoReading && topology::counts_no_device_memory(pool.rules, c.readings[c.binding].kind);
+    left.push_back({pool.id, c.total() + c.mapped - (unseen ? 0 : c.weights)});
   }
   return left;
 }

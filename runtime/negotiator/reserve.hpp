@@ -12,8 +12,9 @@ namespace brim::negotiator {
 Ledger::Promise reserve(const Plan& plan);
 
 // What stays promised when the plan is loaded: in the system's memory all but copied weights, because states and
-// workspace are touched when they are used, and mapped weights can be taken back by the system. Other pools' readings
-// show what was allocated.
+// workspace are touched when they are used, and mapped weights can be taken back by the system. Copied weights stay
+// promised too where the reading that bound the plan does not count what devices hold. Other pools' readings show what
+// was allocated.
 std::vector<Entry> untouched(const Plan& plan);
 
 }  // namespace brim::negotiator

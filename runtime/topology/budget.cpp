@@ -47,7 +47,8 @@ bool bounds(Class rules, ReadingKind kind, std::string& note) {
       return host;
     case ReadingKind::kHostLimit:
       if (!host) note = kOtherMemory;
-      if (counted_as_free) note = "the kernel does not count what CUDA allocates: kept by counting it here";
+      if (counts_no_device_memory(rules, kind))
+        note = "the kernel does not count what CUDA allocates: kept by counting it here";
       return host;
     case ReadingKind::kDriver:
       if (no_gpu) note = kOtherMemory;
@@ -79,7 +80,7 @@ bool bounds(Class rules, ReadingKind kind, std::string& note) {
 
 }  // namespace
 
-Budget budget_of(Class rules, std::vector<Reading>& readings, uint64_t unseen) {
+Budget budget_of(Class rules, std::vector<Reading>& readings) {
   const bool host = !is_discrete(rules);
   uint64_t total = 0, most = 0, added = 0, added_free = 0, node = 0, node_free = 0;
   struct View {
@@ -127,7 +128,7 @@ Budget budget_of(Class rules, std::vector<Reading>& readings, uint64_t unseen) {
     } else if (r.kind == ReadingKind::kHostLimit) {
       const uint64_t limit = r.of + added;
       b.bytes = std::min(b.bytes, limit);
-      bound(i, minus(r.bytes, unseen) + added_free, std::min(limit, total));
+      bound(i, r.bytes + added_free, std::min(limit, total));
     } else {
       bound(i, r.bytes, total);
     }

@@ -47,9 +47,14 @@ struct Budget {
   uint32_t binding = kNoReading;  // index of the reading that binds; of heaps that add up the first
 };
 
-// `unseen`: bytes that this process holds in the memory and that limits of groups do not count (CUDA's on kAtsUma and
-// kTegraUma). Fills `bounds` and `note` of every reading.
-Budget budget_of(Class rules, std::vector<Reading>& readings, uint64_t unseen = 0);
+// Under these rules, does such a reading stay as it was when a device allocates? Limits of groups do where the kernel
+// does not count CUDA's memory.
+constexpr bool counts_no_device_memory(Class rules, ReadingKind kind) {
+  return kind == ReadingKind::kHostLimit && (rules == Class::kAtsUma || rules == Class::kTegraUma);
+}
+
+// Fills `bounds` and `note` of every reading.
+Budget budget_of(Class rules, std::vector<Reading>& readings);
 
 // RTX Spark under Windows: bytes of the memory behind the carve-out that the GPU may share: all but 16 GiB, at least
 // half and at most four fifths.

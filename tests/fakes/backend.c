@@ -1,6 +1,7 @@
 /* A test plugin: a backend with two devices that only have memory. Device 0 is a "processor" on the system's pool,
  * device 1 a "card" with a pool and a uuid of its own and a second, host-visible heap on the same pool. It computes
- * nothing. Settings: "devices" (0 .. 9, default 2; 0 gives a reason; from the third on they cannot be opened). Macros:
+ * nothing. Settings: "devices" (0 .. 9, default 2; 0 gives a reason; from the third on they cannot be opened), "hollow"
+ * (any value: the card has 0 bytes). Macros:
  *   FAKE_ID                        another id, so that two backends show the same card
  *   FAKE_WITHOUT_RUN               the required slot program_run is NULL
  *   FAKE_SHRUNK                    as an older minor would have it: the struct ends behind program_run
@@ -18,7 +19,7 @@
 struct brim_plugin {
   const brim_host_api* api;
   brim_host* host;
-  uint32_t n_devices;
+  uint32_t n_devices, hollow;
 };
 struct brim_device {
   brim_plugin* plugin;
@@ -100,7 +101,7 @@ static brim_status BRIM_CALL heap_info(brim_device* device, uint32_t heap, brim_
   } else {
     info.flags = heap == 0 ? BRIM_HEAP_DEVICE_LOCAL : BRIM_HEAP_DEVICE_LOCAL | BRIM_HEAP_HOST_VISIBLE;
     memcpy(info.pool_id, card, sizeof(card));
-    info.size = info.max_alloc = heap == 0 ? 1000 * MIB : 256 * MIB;
+    info.size = info.max_alloc = device->plugin->hollow ? 0 : heap == 0 ? 1000 * MIB : 256 * MIB;
     info.read_bandwidth = 100 * MIB;
   }
 #ifdef FAKE_GROWN
@@ -240,6 +241,7 @@ static brim_status BRIM_CALL create(const brim_host_api* api, brim_host* host, c
     const brim_setting* setting = BRIM_ELEM(brim_setting, info->settings, info->setting_stride, i);
     if (setting->key.len == 7 && memcmp(setting->key.ptr, "devices", 7) == 0 && setting->value.len == 1)
       plugin->n_devices = (uint32_t)(setting->value.ptr[0] - '0');
+    if (setting->key.len == 6 && memcmp(setting->key.ptr, "hollow", 6) == 0) plugin->hollow = 1;
   }
   *out = plugin;
   return BRIM_OK;

@@ -2,10 +2,17 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <negotiator/ledger.hpp>
 #include <thread>
+
+#ifndef _WIN32
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 
 #include "../support/failure.hpp"
 #include "../support/temp_folder.hpp"
@@ -89,6 +96,55 @@ TEST_CASE("what a process left that ended is worth nothing and is removed; nonse
   }
   os::close_handle(held);
 }
+
+#ifndef _WIN32
+TEST_CASE("processes that promise at once never promise more than there is, and one that is killed leaves nothing") {
+  const TempFolder folder;
+  const auto here = std::make_shared<Ledger>(folder.path().string());
+  std::vector<pid_t> children;
+  for (int p = 0; p < 3; ++p) {
+    const pid_t child = fork();
+    if (child == 0) {
+      // Nothing of the test's may run here: not even a destructor.
+      try {
+        const auto ledger = std::make_shared<Ledger>(folder.path().string());
+        for (;;) {
+          try {
+            const auto promise = take(ledger, 300, 1000);
+            if (ledger->promised(kPool) > 1000) _exit(1);
+          } catch (const Error& e) {
+            if (e.code != BRIM_OUT_OF_MEMORY) _exit(2);
+          }
+        }
+      } catch (...) {
+        _exit(3);
+      }
+    }
+    REQUIRE(child > 0);
+    children.push_back(child);
+  }
+  uint64_t most = 0, mine = 0;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
+  while (std::chrono::steady_clock::now() < end || mine < 5) {
+    try {
+      const auto promise = take(here, 300, 1000);
+      ++mine;
+      most = std::max(most, here->promised(kPool));
+    } catch (const Error& e) {
+      CHECK(e.code == BRIM_OUT_OF_MEMORY);
+    }
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    CHECK(waitpid(child, &status, WNOHANG) == 0);  // none saw too much
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+  }
+  CHECK(most <= 900);
+  CHECK(here->promised(kPool) == 0);
+  CHECK(files_in(folder) == 1);
+}
+#endif
 
 TEST_CASE("however many take at once, no more is promised than there is") {
   const TempFolder folder;

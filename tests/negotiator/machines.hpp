@@ -30,7 +30,8 @@ inline std::shared_ptr<negotiator::Machine> described(const Host& host, const st
                                 [](const topology::Device& d) { return d.plugin() == "brim.cpu"; });
   if (cpu == t.devices.end()) throw Error(BRIM_NOT_FOUND, "the tests need the CPU backend");
   const auto backend = cpu->backend;
-  const topology::Heap heap = cpu->heaps.front();
+  topology::Heap heap = cpu->heaps.front();
+  heap.info.max_alloc = UINT64_MAX;
   const brim_device_info info = cpu->info;
   t.devices.clear();
   t.pools.clear();

@@ -182,13 +182,6 @@ TEST_CASE("a shared memory keeps 12 GiB from 64 GB on, and never below 8 while i
   CHECK(in_gib(b.reserve) == doctest::Approx(0.05 * 121.69));
 }
 
-TEST_CASE("a limit that does not see what CUDA holds is kept by what this process counts itself") {
-  std::vector<Reading> readings = {host(100, 121.69), limit(30, 32, "limit")};
-  const uint64_t before = budget_of(Class::kAtsUma, readings).budget;
-  CHECK(before - budget_of(Class::kAtsUma, readings, gib(20)).budget == gib(20));
-  CHECK(budget_of(Class::kAtsUma, readings, gib(40)).budget == 0);
-}
-
 TEST_CASE("a small machine has something left to plan with") {
   for (const double size : {0.5, 1.0, 2.0, 4.0, 8.0}) {
     for (const Class rules : {Class::kCpu, Class::kUma, Class::kTegraUma}) {

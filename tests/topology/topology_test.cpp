@@ -93,6 +93,19 @@ TEST_CASE("a backend without devices says why, a device that does not open too, 
   CHECK(t.refusals[1].reason.find("the card fell off the bus") != std::string::npos);
 }
 
+TEST_CASE("a card that says it has no memory is left out, with that reason, and the processor stays") {
+  auto config = config_for({built("device")});
+  config.settings["test.device"] = {{"hollow", "1"}};
+  const Loader loader(config);
+  const Topology t = detect(loader);
+  REQUIRE(t.devices.size() == 1);
+  CHECK(t.devices[0].name == "fake processor");
+  REQUIRE(t.refusals.size() == 1);
+  CHECK(t.refusals[0].who == "test.device device 1");
+  CHECK(t.refusals[0].reason.find("0 bytes of memory") != std::string::npos);
+  CHECK(t.pools.size() == 1);
+}
+
 TEST_CASE("a topology keeps its backends alive and gives everything back") {
   Records records;
   auto config = config_for({built("device")});
