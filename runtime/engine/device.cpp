@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <engine/device.hpp>
 
 namespace brim::engine {
@@ -30,7 +31,14 @@ Buffer Device::allocate(uint32_t heap, uint64_t bytes) {
   brim_error error = empty_error();
   check(api().buffer_alloc(handle(), heap, bytes, &buffer, &error), error, "allocating memory");
   allocated_ += bytes;
+  most_allocated_ = std::max(most_allocated_, allocated_);
   return Buffer(buffer, {&api()});
+}
+
+void Device::give_back(Buffer& buffer, uint64_t bytes) {
+  if (!buffer) return;
+  buffer.reset();
+  allocated_ -= bytes;
 }
 
 Buffer Device::import(const void* memory, uint64_t bytes) {

@@ -36,10 +36,12 @@ class Device {
   brim_queue* queue() const { return queue_; }
 
   Buffer allocate(uint32_t heap, uint64_t bytes);     // 0 bytes: no buffer
+  void give_back(Buffer& buffer, uint64_t bytes);     // before the device goes; `bytes` as allocated
   Buffer import(const void* memory, uint64_t bytes);  // read-only
   void* map(const Buffer& buffer);                    // of a host-visible heap
-  // Bytes that allocate() has given and that live, for the books.
+  // Bytes that allocate() has given and that live, now and at most, for the books.
   uint64_t allocated() const { return allocated_; }
+  uint64_t most_allocated() const { return most_allocated_; }
 
   void copy(brim_buffer* to, uint64_t to_offset, brim_buffer* from, uint64_t from_offset, uint64_t bytes);
   Program create(const brim_program_info& info);
@@ -62,7 +64,7 @@ class Device {
   brim_queue* queue_ = nullptr;
   brim_fence* fence_ = nullptr;
   uint64_t submitted_ = 0;  // the timeline's last value
-  uint64_t allocated_ = 0;
+  uint64_t allocated_ = 0, most_allocated_ = 0;
   bool busy_ = false;
 };
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <base/os/machine.hpp>
 #include <chrono>
 #include <engine/engine.hpp>
 #include <system_error>
@@ -26,7 +27,11 @@ bool is_cancelled(const Job& job) {
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options)
-    : plan_(plan), stepper_(plan, options), max_outputs_(plan->max_outputs()), sequences_(*plan) {
+    : plan_(plan),
+      stepper_(plan, options),
+      watchdog_(*plan, options.memory_left ? options.memory_left : os::memory_left),
+      max_outputs_(plan->max_outputs()),
+      sequences_(*plan) {
   if (options.progress) options.progress(BRIM_STAGE_WARM_UP, 0, 1);
   stepper_.warm_up(options);
   if (options.progress) options.progress(BRIM_STAGE_WARM_UP, 1, 1);
@@ -166,6 +171,19 @@ void Engine::loop() {
   }
 }
 
+// Looks at the system's memory and gives back what no sequence needs; false where that does not suffice.
+bool Engine::may_take_blocks() {
+  using Memory = Watchdog::Memory;
+  const auto now = Watchdog::Clock::now();
+  if (watchdog_.look(now) == Memory::kEnough) return true;
+  bool gave = false;
+  sequences_.each_used_free([&](uint32_t group, int32_t block) {
+    stepper_.residency().discard_block(group, block);
+    gave = true;
+  });
+  return watchdog_.look(now, gave) != Memory::kDry;
+}
+
 // Which rows run next: every job gets an equal share of the batch, and what some leave over goes to the others.
 void Engine::choose_rows() {
   taken_.clear();
@@ -194,8 +212,18 @@ void Engine::choose_rows() {
     }
   }
   // Blocks for what was taken. A job that finds too few fails alone.
+  const bool memory = may_take_blocks();
   for (size_t i = 0; i < jobs_.size();) {
     Job& job = *jobs_[i];
+    const bool grows = std::any_of(job.touched.begin(), job.touched.end(),
+                                   [&](const Touched& t) { return sequences_.takes_blocks(t.sequence, t.added); });
+    if (grows && !memory) {
+      fail_job(job, error_of(BRIM_OUT_OF_MEMORY, {0, watchdog_.floor(), watchdog_.left(), 0},
+                             "the system has {} bytes of memory left and {} have to stay free, so the step was not "
+                             "run; close other programs, or remove sequences",
+                             watchdog_.left(), watchdog_.floor()));
+      continue;
+    }
     const size_t n_copies = copies_.size();
     bool room = true;
     for (const Touched& t : job.touched)

@@ -11,6 +11,7 @@
 #include <engine/job.hpp>
 #include <engine/sequences.hpp>
 #include <engine/stepper.hpp>
+#include <engine/watchdog.hpp>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -30,6 +31,7 @@ class Engine {
   uint32_t n_sequences_alive() const;
   // Bytes allocated on each device of the plan, in its order.
   uint64_t allocated(uint32_t device) { return stepper_.residency().on(device).device->allocated(); }
+  uint64_t most_allocated(uint32_t device) { return stepper_.residency().on(device).device->most_allocated(); }
 
   // [any] Hands the job over; it stays where it is until wait() has returned something else than DEADLINE.
   void submit(Job& job);
@@ -55,6 +57,7 @@ class Engine {
 
   void loop();
   void choose_rows();
+  bool may_take_blocks();
   void take_rows(Job& job, size_t budget, size_t* n_rows, size_t* n_outputs);
   void build_step();
   void finish_step(brim_status status, const brim_error& error);
@@ -65,6 +68,7 @@ class Engine {
 
   std::shared_ptr<const negotiator::Plan> plan_;
   Stepper stepper_;
+  Watchdog watchdog_;
   uint32_t max_outputs_;
 
   mutable std::mutex mutex_;

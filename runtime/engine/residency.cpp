@@ -10,14 +10,16 @@ using negotiator::Residence;
 
 constexpr uint64_t kReadPiece = 8ull << 20;  // cancel and progress come between pieces
 
-constexpr uint64_t kBetweenLooks = 64ull << 20;  // loaded between two looks at the memory that is left
+// Loaded between two looks at the memory that is left; and of weights in one buffer, as devices may take all of a
+// buffer's memory when they give it.
+constexpr uint64_t kBetweenLooks = 64ull << 20, kMostOfWeights = 1ull << 30;
 
 // Others take memory too while weights come in, and some systems stand still where the last of it goes.
-void check_floor(const negotiator::Plan& plan) {
+void check_floor(const negotiator::Plan& plan, const LoadOptions& options) {
   if (plan.request.unsafe_overcommit) return;
   for (const negotiator::PoolCharge& c : plan.pools) {
     if (c.pool != 0) continue;  // the system's; others refuse an allocation that they have no room for
-    const uint64_t left = os::system_memory().available;
+    const uint64_t left = options.memory_left ? options.memory_left() : os::system_memory().available;
     if (left >= c.floor) continue;
     throw Error(BRIM_OUT_OF_MEMORY,
                 fmt::format("{}: loading was stopped: {} bytes of the system's memory are left by now, {} have to stay "
@@ -36,12 +38,12 @@ std::byte* mapped(Device& device, const Buffer& buffer) {
 Residency::Residency(std::shared_ptr<const negotiator::Plan> plan, const LoadOptions& options)
     : plan_(std::move(plan)) {
   plan_->model->file.check_unchanged();
-  allocate();
+  allocate(options);
   load_weights(options);
   plan_->model->file.check_unchanged();
 }
 
-void Residency::allocate() {
+void Residency::allocate(const LoadOptions& options) {
   devices_.resize(plan_->devices.size());
   for (uint32_t i = 0; i < devices_.size(); ++i) {
     const negotiator::DevicePlan& d = plan_->devices[i];
@@ -54,10 +56,12 @@ void Residency::allocate() {
     on.embedding = device.allocate(d.host_heap, d.embedding_bytes);
     on.step = device.allocate(d.host_heap, d.step_bytes);
     on.staging = device.allocate(d.host_heap, d.staging_bytes);
+    on.loading = device.allocate(d.host_heap, d.loading_bytes);
     on.outputs_map = mapped(device, on.outputs);
     on.embedding_map = mapped(device, on.embedding);
     on.step_map = mapped(device, on.step);
     on.staging_map = mapped(device, on.staging);
+    on.loading_map = mapped(device, on.loading);
     if (plan_->device(i).heaps[d.local_heap].info.flags & BRIM_HEAP_HOST_VISIBLE) {
       on.arena_map = mapped(device, on.arena);
     }
@@ -73,17 +77,18 @@ void Residency::allocate() {
                          state_buffers_[state.storage].get(), 0, state.n_blocks, 0});
   }
 
-  // Copied weights fill buffers of at most max_alloc, one behind the other.
+  // Copied weights fill buffers, one behind the other; a larger weight has one of its own.
   weight_places_.resize(plan_->weights.size());
   for (uint32_t i = 0; i < devices_.size(); ++i) {
     import_weights(i);
     OnDevice& on = devices_[i];
     const uint32_t heap = plan_->devices[i].local_heap;
-    const uint64_t most = std::max<uint64_t>(plan_->device(i).heaps[heap].info.max_alloc, 1);
+    const uint64_t most = std::min(plan_->device(i).heaps[heap].info.max_alloc, kMostOfWeights);
     std::vector<uint32_t> run;
     uint64_t run_bytes = 0;
     const auto flush = [&] {
       if (run.empty()) return;
+      check_floor(*plan_, options);
       Buffer buffer = on.device->allocate(heap, run_bytes);
       uint64_t offset = 0;
       for (const uint32_t w : run) {
@@ -138,12 +143,12 @@ void Residency::import_weights(uint32_t device) {
 void Residency::load_weights(const LoadOptions& options) {
   const auto& weights = plan_->model->description->weights;
   uint64_t total = 0, done = 0, looked_at = 0;
-  check_floor(*plan_);
+  check_floor(*plan_, options);
   for (const negotiator::WeightPlan& w : plan_->weights) total += weights[w.weight].tensor->bytes;
   for (uint32_t i = 0; i < plan_->weights.size(); ++i) {
     options.stop_if_cancelled();
     if (done - looked_at >= kBetweenLooks) {
-      check_floor(*plan_);
+      check_floor(*plan_, options);
       looked_at = done;
     }
     const model::Tensor& tensor = *weights[plan_->weights[i].weight].tensor;
@@ -155,10 +160,15 @@ void Residency::load_weights(const LoadOptions& options) {
     }
     if (options.progress) options.progress(BRIM_STAGE_READ, done, total);
   }
-  for (OnDevice& on : devices_) on.device->finish();
+  for (uint32_t i = 0; i < devices_.size(); ++i) {
+    OnDevice& on = devices_[i];
+    on.device->finish();
+    on.loading_map = nullptr;
+    on.device->give_back(on.loading, plan_->devices[i].loading_bytes);
+  }
 }
 
-// By pieces of whole rows, straight into the buffer where the host sees it, else through the staging buffer.
+// By pieces of whole rows, straight into the buffer where the host sees it, else through a staging buffer.
 void Residency::copy_weight(uint32_t index, const LoadOptions& options, uint64_t* done, uint64_t total) {
   const negotiator::WeightPlan& w = plan_->weights[index];
   const model::Tensor& tensor = *plan_->model->description->weights[w.weight].tensor;
@@ -168,7 +178,8 @@ void Residency::copy_weight(uint32_t index, const LoadOptions& options, uint64_t
   const WeightPlace place = weight_places_[index];
   const auto& heap = plan_->device(w.device).heaps[plan_->devices[w.device].local_heap].info;
   const bool direct = w.residence == Residence::kCopied && (heap.flags & BRIM_HEAP_HOST_VISIBLE);
-  std::byte* host = on.staging_map;
+  const Buffer& staging = on.loading ? on.loading : on.staging;
+  std::byte* host = on.loading ? on.loading_map : on.staging_map;
   if (direct) {
     void* memory = nullptr;
     brim_error error = empty_error();
@@ -177,8 +188,7 @@ void Residency::copy_weight(uint32_t index, const LoadOptions& options, uint64_t
   }
 
   const uint64_t rows = tensor.shape.extents[0], row_bytes = tensor.bytes / rows;
-  const uint64_t most = direct ? kReadPiece : std::min(kReadPiece, plan_->devices[w.device].staging_bytes);
-  const uint64_t per_piece = std::max<uint64_t>(1, most / row_bytes);
+  const uint64_t per_piece = std::max<uint64_t>(1, kReadPiece / row_bytes);
   for (uint64_t row = 0; row < rows; row += per_piece) {
     options.stop_if_cancelled();
     const uint64_t n = std::min(per_piece, rows - row), offset = row * row_bytes, bytes = n * row_bytes;
@@ -187,16 +197,29 @@ void Residency::copy_weight(uint32_t index, const LoadOptions& options, uint64_t
     if (w.residence == Residence::kPacked) {
       brim_error error = empty_error();
       device.check(device.api().pack(device.queue(), tensor.dtype, tensor.shape.extents.data(), tensor.shape.rank,
-                                     w.layout_id, row, n, on.staging.get(), 0, place.buffer, place.offset, &error),
+                                     w.layout_id, row, n, staging.get(), 0, place.buffer, place.offset, &error),
                    error, "packing a weight");
       device.finish();
     } else if (!direct) {
-      device.copy(place.buffer, place.offset + offset, on.staging.get(), 0, bytes);
+      device.copy(place.buffer, place.offset + offset, staging.get(), 0, bytes);
       device.finish();
     }
     *done += bytes;
     if (options.progress)
       options.progress(w.residence == Residence::kPacked ? BRIM_STAGE_PACK : BRIM_STAGE_READ, *done, total);
+  }
+}
+
+void Residency::discard_block(uint32_t group, int32_t block) noexcept {
+  for (uint32_t s = 0; s < plan_->states.size(); ++s) {
+    const negotiator::StatePlan& state = plan_->states[s];
+    const topology::Device& device = plan_->device(state.device);
+    if (state.group != group || state.storage != s || device.info.type != BRIM_DEVICE_CPU) continue;
+    void* memory = nullptr;
+    brim_error error = empty_error();
+    if (device.backend->api.buffer_map(state_buffers_[s].get(), &memory, &error) != BRIM_OK) continue;
+    os::discard(static_cast<std::byte*>(memory) + state.layout.block_bytes * static_cast<uint64_t>(block),
+                state.layout.block_bytes);
   }
 }
 

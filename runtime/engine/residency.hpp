@@ -16,6 +16,7 @@ namespace brim::engine {
 struct LoadOptions {
   const std::atomic<uint32_t>* cancel = nullptr;                                // nonzero: stop
   std::function<void(uint32_t stage, uint64_t done, uint64_t total)> progress;  // BRIM_STAGE_*; may be empty
+  std::function<uint64_t()> memory_left;  // bytes, in place of what the system says, for tests; may be empty
 
   void stop_if_cancelled() const {
     if (cancel && cancel->load(std::memory_order_relaxed)) fail(BRIM_CANCELLED, "loading was cancelled");
@@ -38,9 +39,10 @@ class Residency {
 
     std::unique_ptr<Device> device;
     Buffer arena, workspace, outputs, embedding, step, staging;
+    Buffer loading;  // staging while weights come in, where it has to be larger than what is kept
     // Host addresses, where the buffer is in a host-visible heap; null otherwise.
     std::byte *arena_map = nullptr, *outputs_map = nullptr, *embedding_map = nullptr, *step_map = nullptr,
-              *staging_map = nullptr;
+              *staging_map = nullptr, *loading_map = nullptr;
     std::vector<Buffer> windows;             // of the mapped files, imported
     std::vector<Buffer> weights;             // of what is copied
     std::vector<brim_program_state> states;  // of those that live here, with their buffers
@@ -53,6 +55,8 @@ class Residency {
   // The info of a segment's program in that step layout, every value bound. The info refers to what is given.
   std::unique_ptr<graph::ProgramInfo> program_info(const negotiator::Variant& variant, const graph::Segment& segment,
                                                    const graph::StepLayout& step);
+  // Gives the memory of a group's block back, what it held is lost. Only of processors: other memories are drivers'.
+  void discard_block(uint32_t group, int32_t block) noexcept;
   // A state's storage as backends see it.
   const brim_program_state& state(uint32_t index) const;
 
@@ -62,7 +66,7 @@ class Residency {
     uint64_t offset = 0;
   };
 
-  void allocate();
+  void allocate(const LoadOptions& options);
   void import_weights(uint32_t device);
   void load_weights(const LoadOptions& options);
   void copy_weight(uint32_t index, const LoadOptions& options, uint64_t* done, uint64_t total);

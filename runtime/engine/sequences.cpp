@@ -98,6 +98,13 @@ bool Sequences::extend(uint32_t id, uint32_t n, std::vector<BlockCopy>* copies) 
   return true;
 }
 
+bool Sequences::takes_blocks(uint32_t id, uint32_t n) const {
+  for (uint32_t g = 0; g < groups_.size(); ++g) {
+    if (blocks_for(g, table_[id].length + n) > table_[id].blocks[g].size()) return true;
+  }
+  return false;
+}
+
 bool Sequences::reopen(uint32_t id, uint32_t n) {
   Sequence& s = table_[id];
   for (uint32_t g = 0; g < groups_.size(); ++g) {

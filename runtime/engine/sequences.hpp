@@ -57,6 +57,13 @@ class Sequences {
   // step. False, with nothing changed, when a pool has too few blocks. Never allocates: `copies` has room for a group
   // each.
   bool extend(uint32_t id, uint32_t n, std::vector<BlockCopy>* copies);
+  // Would extend() take blocks?
+  bool takes_blocks(uint32_t id, uint32_t n) const;
+  // Calls f(group, block) with every block that no sequence holds and one held since the last time.
+  template <class F>
+  void each_used_free(const F& f) {
+    for (uint32_t g = 0; g < pools_.size(); ++g) pools_[g].each_used_free([&](int32_t block) { f(g, block); });
+  }
   // Room for n tokens of an empty sequence; groups with a window hold the last only. False as extend().
   bool reopen(uint32_t id, uint32_t n);
   // Gives back the blocks that no row to come will see, not even after going back to the first `safe` tokens.

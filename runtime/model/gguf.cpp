@@ -21,6 +21,7 @@ constexpr uint64_t kMaxKeyBytes = 65535;  // the format's limit
 // The format says 64; files with longer names exist.
 constexpr uint64_t kMaxNameBytes = 255;
 constexpr uint32_t kMaxFileRank = 4;
+constexpr uint64_t kMaxFileBytes = uint64_t{1} << 62;  // of a file of which only the header is here
 constexpr uint64_t kMaxElements = std::numeric_limits<int64_t>::max();
 
 // Value kinds as the file numbers them.
@@ -284,7 +285,8 @@ Tensor parse_tensor(Parser& in, uint64_t index, uint64_t count, const std::strin
   return tensor;
 }
 
-// Makes offsets absolute and checks that every tensor lies in the file, aligned, and in no other tensor's place.
+// Makes offsets absolute and checks that every tensor lies in the file of that length, aligned, and in no other
+// tensor's place.
 void place_tensors(Gguf& out, uint64_t file_bytes, const std::string& source) {
   const uint64_t room = file_bytes > out.data_begin ? file_bytes - out.data_begin : 0;
   std::unordered_set<std::string_view> names;
@@ -302,7 +304,7 @@ void place_tensors(Gguf& out, uint64_t file_bytes, const std::string& source) {
     if (tensor.offset > room || tensor.bytes > room - tensor.offset) {
       fail(BRIM_DATA_CORRUPT,
            "{}: tensor '{}' needs {} bytes at {} of the data, but the file holds {} bytes of data; "
-           "{}",
+           "{}; its header can be planned from as \"header:PATH\"",
            source, printable(tensor.name), tensor.bytes, tensor.offset, room, Parser::kRemedy);
     }
     tensor.offset += out.data_begin;
@@ -329,7 +331,7 @@ std::string to_string(const Shape& shape) {
   return out + "]";
 }
 
-Gguf parse_gguf(std::span<const std::byte> bytes, std::string source) {
+Gguf parse_gguf(std::span<const std::byte> bytes, std::string source, Extent extent) {
   Gguf out;
   out.metadata.source = std::move(source);
   const std::string& name = out.metadata.source;
@@ -348,7 +350,7 @@ Gguf parse_gguf(std::span<const std::byte> bytes, std::string source) {
   for (uint64_t i = 0; i < tensor_count; ++i) out.tensors.push_back(parse_tensor(in, i, tensor_count, name));
   out.header_bytes = in.position();
   out.data_begin = (out.header_bytes + out.alignment - 1) / out.alignment * out.alignment;
-  place_tensors(out, bytes.size(), name);
+  place_tensors(out, extent == Extent::kWhole ? bytes.size() : kMaxFileBytes, name);
   return out;
 }
 

@@ -26,7 +26,10 @@ struct Gguf {
   std::vector<Tensor> tensors;  // in file order; Tensor::file is 0
 };
 
-// `bytes` is the whole file, `source` what messages call it. Throws DATA_CORRUPT or UNSUPPORTED.
-Gguf parse_gguf(std::span<const std::byte> bytes, std::string source);
+// What the bytes have to hold: all tensors, or the header and any part of what follows it.
+enum class Extent { kWhole, kHeader };
+
+// `bytes` is the file, `source` what messages call it. Throws DATA_CORRUPT or UNSUPPORTED.
+Gguf parse_gguf(std::span<const std::byte> bytes, std::string source, Extent extent = Extent::kWhole);
 
 }  // namespace brim::model

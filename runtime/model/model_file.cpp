@@ -39,22 +39,23 @@ FileMapping open_part(const std::string& path, uint64_t part, uint64_t parts) {
        source, printable(tensor.name), tensor.type_name);
 }
 
-[[noreturn]] void no_data(const std::string& name) {
-  fail(BRIM_FAILED_PRECONDITION,
-       "{} is the shape of a model and has no data; it can be planned, not loaded: give a file", name);
+[[noreturn]] void no_data(const ModelFile& file) {
+  fail(BRIM_FAILED_PRECONDITION, "{} is {} and has no data; it can be planned, not loaded: give {}", file.path(),
+       file.file_count() ? "the header of a model" : "the shape of a model",
+       file.file_count() ? "the whole file" : "a file");
 }
 
 }  // namespace
 
-ModelFile ModelFile::open(const std::string& path) {
+ModelFile ModelFile::open(const std::string& path, Extent extent) {
   ModelFile out;
   Hasher hasher;
   FileMapping first(path);
   // The file named may be any part, so the number of parts is read from it before the parts are read in order.
-  const Metadata metadata = parse_gguf(first.bytes(), path).metadata;
+  const Metadata metadata = parse_gguf(first.bytes(), path, extent).metadata;
   const uint64_t parts = metadata.u64("split.count").value_or(1);
   if (parts <= 1) {
-    out.add_file(std::move(first), 0, 1, hasher);
+    out.add_file(std::move(first), 0, 1, extent, hasher);
   } else {
     const uint64_t part = metadata.u64("split.no").value_or(0);
     if (parts > kMaxParts || part >= parts) {
@@ -72,7 +73,7 @@ ModelFile ModelFile::open(const std::string& path) {
     }
     for (uint64_t i = 0; i < parts; ++i) {
       const std::string name = fmt::format("{}-{:05}-of-{:05}.gguf", *prefix, i + 1, parts);
-      out.add_file(open_part(name, i, parts), i, parts, hasher);
+      out.add_file(open_part(name, i, parts), i, parts, extent, hasher);
     }
     const auto expected = out.metadata_.u64("split.tensors.count");
     if (expected && *expected != out.tensors_.size()) {
@@ -84,6 +85,7 @@ ModelFile ModelFile::open(const std::string& path) {
   }
   out.identity_ = hasher.result();
   out.path_ = out.mappings_.front().path();
+  out.has_data_ = extent == Extent::kWhole;
   return out;
 }
 
@@ -99,13 +101,13 @@ ModelFile ModelFile::of_header(std::string name, Metadata metadata, std::vector<
 
 const FileMapping& ModelFile::mapping_of(const Tensor& tensor) const {
   if (tensor.dtype == BRIM_DTYPE_NONE) unusable(path(), tensor);
-  if (!has_data()) no_data(path());
+  if (!has_data()) no_data(*this);
   return mappings_[tensor.file];
 }
 
-void ModelFile::add_file(FileMapping mapping, uint64_t part, uint64_t parts, Hasher& hasher) {
+void ModelFile::add_file(FileMapping mapping, uint64_t part, uint64_t parts, Extent extent, Hasher& hasher) {
   mapping.check_unchanged();
-  Gguf gguf = parse_gguf(mapping.bytes(), mapping.path());
+  Gguf gguf = parse_gguf(mapping.bytes(), mapping.path(), extent);
   if (parts > 1) {
     const uint64_t says_part = gguf.metadata.u64("split.no").value_or(0);
     const uint64_t says_parts = gguf.metadata.u64("split.count").value_or(1);
@@ -171,7 +173,7 @@ void ModelFile::release(const Tensor& tensor) const noexcept {
 }
 
 void ModelFile::check_unchanged() const {
-  if (!has_data()) no_data(path());
+  if (!has_data()) no_data(*this);
   for (const FileMapping& mapping : mappings_) mapping.check_unchanged();
 }
 

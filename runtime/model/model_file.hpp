@@ -1,13 +1,15 @@
 // A model as one or more GGUF files, mapped: the merged tensor table, the metadata, and the way to each tensor's bytes.
 // A split model ("name-00001-of-00005.gguf") is opened by any of its parts; the metadata is the first part's. Opening
 // reads headers only. Tensor bytes come as a view into the mapping or by positioned reads into the caller's memory. A
-// header without a file (a shape) is one too: it describes and plans, and its data are a FAILED_PRECONDITION.
+// header without its tensors (a shape, or the beginning of a file) is one too: it describes and plans, and its data are
+// a FAILED_PRECONDITION.
 #pragma once
 
 #include <base/hash.hpp>
 #include <base/mapping.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <model/gguf.hpp>
 #include <model/metadata.hpp>
 #include <model/tensor.hpp>
 #include <span>
@@ -22,15 +24,15 @@ namespace brim::model {
 class ModelFile {
  public:
   // [control] Throws what FileMapping and parse_gguf throw; NOT_FOUND names a part that is missing, DATA_CORRUPT parts
-  // that do not belong together.
-  static ModelFile open(const std::string& path);
+  // that do not belong together. Of kHeader, files may end anywhere behind their headers.
+  static ModelFile open(const std::string& path, Extent extent = Extent::kWhole);
 
   // A header alone; `name` is what path() gives. Names in `tensors` are views into what `metadata` keeps.
   static ModelFile of_header(std::string name, Metadata metadata, std::vector<Tensor> tensors);
 
   // Of the first part, or the header's name.
   const std::string& path() const { return path_; }
-  bool has_data() const { return !mappings_.empty(); }
+  bool has_data() const { return has_data_; }
   const Metadata& metadata() const { return metadata_; }
 
   // In file order.
@@ -54,7 +56,7 @@ class ModelFile {
 
   size_t file_count() const { return mappings_.size(); }
   const FileMapping& file(size_t index) const { return mappings_[index]; }
-  // Of all files (of a header alone: of its tensors), and of all tensors of known size.
+  // Of all files (of headers alone: of their tensors), and of all tensors of known size.
   uint64_t file_bytes() const;
   uint64_t tensor_bytes() const;
 
@@ -67,12 +69,13 @@ class ModelFile {
 
  private:
   ModelFile() = default;
-  void add_file(FileMapping mapping, uint64_t part, uint64_t parts, Hasher& hasher);
+  void add_file(FileMapping mapping, uint64_t part, uint64_t parts, Extent extent, Hasher& hasher);
   // The part that holds a tensor's bytes.
   const FileMapping& mapping_of(const Tensor& tensor) const;
 
   std::string path_;
   std::vector<FileMapping> mappings_;
+  bool has_data_ = false;
   Metadata metadata_;
   std::vector<Tensor> tensors_;
   std::unordered_map<std::string_view, uint32_t> by_name_;

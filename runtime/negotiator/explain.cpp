@@ -24,7 +24,7 @@ void write_summary(Json& json, const Plan& plan) {
     all.weights += c.weights + c.mapped;
     all.kv += c.kv;
     all.workspace += c.workspace + c.activations + c.step;
-    fits &= c.total() + c.mapped <= c.room;
+    fits &= c.peak() <= c.room;
   }
   json.member("fits", fits).member("weights_bytes", all.weights).member("kv_bytes", all.kv);
   json.member("workspace_bytes", all.workspace).member("mix", mix_name(plan.request.mix));
@@ -88,7 +88,7 @@ std::string explain(const Plan& plan) {
         json.object([&] {
           const topology::Pool& pool = topology.pools[c.pool];
           json.member("id", c.pool).member("budget_bytes", c.room);
-          json.member("planned_bytes", c.total() + c.mapped).member("peak_bytes", c.total() + c.mapped);
+          json.member("planned_bytes", c.planned()).member("peak_bytes", c.peak());
           json.member("promised_bytes", c.promised);
           json.member("reserve_bytes", c.reserve).member("floor_bytes", c.floor);
           json.key("readings").array([&] {

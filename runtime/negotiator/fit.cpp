@@ -25,7 +25,7 @@ std::string remedies(const Plan& plan, const PoolCharge& charge, uint64_t room) 
   const Request& r = plan.request;
   std::string text;
   const auto offer = [&](std::string option) { text += (text.empty() ? "" : ", or ") + option; };
-  const uint64_t besides = charge.total() + charge.mapped - charge.kv;
+  const uint64_t besides = charge.peak() - charge.kv;
   if (besides < room) {
     const uint64_t left = room - besides;
     if (const uint32_t n = context_that_fits(plan, left, r.kv_dtype)) {
@@ -62,7 +62,7 @@ void check_buffers(const Plan& plan) {
     check("the output", d.outputs_bytes, d.host_heap);
     check("the input of embeddings", d.embedding_bytes, d.host_heap);
     check("the step block", d.step_bytes, d.host_heap);
-    check("the staging buffer", d.staging_bytes, d.host_heap);
+    check("the staging buffer", std::max(d.staging_bytes, d.loading_bytes), d.host_heap);
     for (const StatePlan& s : plan.states) {
       if (s.device == i) check("the KV of a layer", s.bytes, d.local_heap);
     }
@@ -124,15 +124,16 @@ void charge_pools(Plan& plan) {
     PoolCharge& host = charge(i, d.host_heap);
     host.activations += d.outputs_bytes + d.embedding_bytes;
     host.step += d.step_bytes + d.staging_bytes;
+    host.loading += d.loading_bytes;
   }
 
   for (const PoolCharge& c : plan.pools) {
     const topology::Pool& pool = topology.pools[c.pool];
-    const uint64_t room = c.room, wanted = c.total() + c.mapped;
+    const uint64_t room = c.room, wanted = c.peak();
     const std::string sum =
         fmt::format("{} of {}: weights {}, KV {}, activations {}, workspace {}, step {}", bytes_text(wanted), pool.name,
                     bytes_text(c.weights + c.mapped), bytes_text(c.kv), bytes_text(c.activations),
-                    bytes_text(c.workspace), bytes_text(c.step));
+                    bytes_text(c.workspace), bytes_text(c.step + c.loading));
     if (wanted <= room) {
       plan.decisions.push_back({"fit", sum,
                                 fmt::format("{} are available, {} of them stay free for others",

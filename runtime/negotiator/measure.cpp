@@ -6,7 +6,7 @@
 namespace brim::negotiator {
 namespace {
 
-constexpr uint64_t kStagingBytes = 16ull << 20;
+constexpr uint64_t kStagingBytes = 8ull << 20;
 
 std::vector<brim_program_state> states_without_buffers(const Plan& plan, uint32_t device) {
   std::vector<brim_program_state> states;
@@ -109,13 +109,14 @@ void measure_programs(Plan& plan) {
     plan.devices[i].programs_bytes = all_kept ? programs[i] : biggest[i] * kProgramsKept;
     // Weights that must go through the host's memory to reach the device come in pieces of whole rows.
     const auto& heap = plan.device(i).heaps[plan.devices[i].local_heap].info;
+    uint64_t through = 0;
     for (const WeightPlan& w : plan.weights) {
       if (w.device != i || w.residence == Residence::kMapped) continue;
       if (w.residence == Residence::kCopied && (heap.flags & BRIM_HEAP_HOST_VISIBLE)) continue;
       const model::Tensor& tensor = *plan.model->description->weights[w.weight].tensor;
-      plan.devices[i].staging_bytes =
-          std::max({plan.devices[i].staging_bytes, kStagingBytes, tensor.bytes / tensor.shape.extents[0]});
+      through = std::max({through, kStagingBytes, tensor.bytes / tensor.shape.extents[0]});
     }
+    if (through > plan.devices[i].staging_bytes) plan.devices[i].loading_bytes = through;
   }
 }
 

@@ -6,6 +6,13 @@
 namespace brim::negotiator {
 namespace {
 
+constexpr std::string_view kHeader = "header:";
+
+model::ModelFile open_file(const std::string& path) {
+  if (path.starts_with(kHeader)) return model::ModelFile::open(path.substr(kHeader.size()), model::Extent::kHeader);
+  return model::is_shape_name(path) ? model::make_shape(path) : model::ModelFile::open(path);
+}
+
 // A name without a dot is short for one of Brim's own, as in a configuration.
 std::shared_ptr<const loader::Architecture> chosen(const Machine& machine, std::string_view name) {
   const std::string id = fmt::format("{}{}", name.find('.') == name.npos ? "brim." : "", name);
@@ -64,7 +71,7 @@ const graph::Description& OpenModel::require_description() const {
 
 std::shared_ptr<const OpenModel> open_model(std::shared_ptr<Machine> machine, const std::string& path,
                                             std::string_view architecture) {
-  model::ModelFile file = model::is_shape_name(path) ? model::make_shape(path) : model::ModelFile::open(path);
+  model::ModelFile file = open_file(path);
   auto plugin = architecture.empty() ? best_match(*machine, file) : chosen(*machine, architecture);
   auto model = std::make_shared<OpenModel>(OpenModel{std::move(machine), std::move(file), std::move(plugin), {}});
   if (!model->architecture) {

@@ -36,7 +36,8 @@ struct OpenModel {
   const graph::Description& require_description() const;
 };
 
-// `path`: a file, or the name of a model shape (a file of such a name is opened as "./NAME"). `architecture`: a
+// `path`: a file, the name of a model shape (a file of such a name is opened as "./NAME"), or "header:" and a file of
+// which no more than the header has to be there: both plan and do not load. `architecture`: a
 // plugin's id, which wins over every score; empty: the plugin with the highest score. Throws NOT_FOUND for an id that
 // is not loaded and INVALID_ARGUMENT, naming both, where two plugins have the highest score.
 std::shared_ptr<const OpenModel> open_model(std::shared_ptr<Machine> machine, const std::string& path,

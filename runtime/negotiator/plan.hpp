@@ -94,6 +94,7 @@ struct DevicePlan {
   std::vector<uint32_t> layers;
   uint64_t arena_bytes = 0, outputs_bytes = 0, embedding_bytes = 0, staging_bytes = 0, workspace_bytes = 0,
            programs_bytes = 0, step_bytes = 0;
+  uint64_t loading_bytes = 0;  // a larger staging buffer, in host_heap, that goes when the weights are in; 0: none
 };
 
 enum class Residence { kMapped, kCopied, kPacked };
@@ -146,11 +147,14 @@ struct Variant {
 struct PoolCharge {
   uint32_t pool = 0;
   uint64_t weights = 0, mapped = 0, kv = 0, activations = 0, workspace = 0, step = 0, available = 0;
+  uint64_t loading = 0;  // besides, until the weights are in
   // When the plan was made: what it could use, what other loads were promised, and what stays free at every moment.
   uint64_t room = 0, promised = 0, reserve = 0, floor = 0;
   std::vector<topology::Reading> readings;
   uint32_t binding = topology::kNoReading;
   uint64_t total() const { return weights + kv + activations + workspace + step; }
+  uint64_t planned() const { return total() + mapped; }
+  uint64_t peak() const { return planned() + loading; }
 };
 
 struct Plan {

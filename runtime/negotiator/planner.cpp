@@ -28,7 +28,7 @@ std::vector<int64_t> shortfall(const Plan& plan) {
   std::vector<int64_t> correction(plan.model->machine->topology.pools.size());
   for (const PoolCharge& c : plan.pools) {
     const uint64_t estimated = c.pool < plan.estimated.size() ? plan.estimated[c.pool] : 0;
-    correction[c.pool] = static_cast<int64_t>(c.total() + c.mapped) - static_cast<int64_t>(estimated);
+    correction[c.pool] = static_cast<int64_t>(c.peak()) - static_cast<int64_t>(estimated);
   }
   return correction;
 }

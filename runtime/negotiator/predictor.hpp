@@ -15,7 +15,7 @@ struct Work {
   double kv_per_token = 0;  // bytes that each token of context adds to what is read
   double kv_fixed = 0;      // bytes of full windows
   double layers = 0;        // mixtures times kMixtureLayer
-  double flops = 0;         // of matrices
+  double flops = 0;         // of matrices, of each token of a prompt
   bool mixture = false;
 
   Work& operator+=(const Work& other);

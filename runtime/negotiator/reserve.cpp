@@ -5,7 +5,7 @@ namespace brim::negotiator {
 Ledger::Promise reserve(const Plan& plan) {
   topology::Topology& topology = plan.model->machine->topology;
   std::vector<Entry> wanted;
-  for (const PoolCharge& c : plan.pools) wanted.push_back({topology.pools[c.pool].id, c.total() + c.mapped});
+  for (const PoolCharge& c : plan.pools) wanted.push_back({topology.pools[c.pool].id, c.peak()});
   return plan.model->machine->ledger->promise(std::move(wanted), [&](const LedgerPool& id) {
     if (plan.request.unsafe_overcommit) return UINT64_MAX;
     topology::refresh(topology);
@@ -23,7 +23,7 @@ std::vector<Entry> untouched(const Plan& plan) {
     if (pool.id[0] != BRIM_POOL_SYSTEM) continue;
     const bool unseen =
         c.binding != topology::kNoReading && topology::counts_no_device_memory(pool.rules, c.readings[c.binding].kind);
-    left.push_back({pool.id, c.total() + c.mapped - (unseen ? 0 : c.weights)});
+    left.push_back({pool.id, c.planned() - (unseen ? 0 : c.weights)});
   }
   return left;
 }

@@ -70,7 +70,10 @@ std::vector<ItemWork> works_of(const OpenModel& model, const graph::Graph& decod
     w.all_bytes = bytes * format_factor(weight.tensor->dtype);
     w.bytes = use.share * w.all_bytes;
     if (use.share < 1 && !(weight.flags & BRIM_TENSOR_EXPERTS)) w.all_bytes = w.bytes;  // a look-up
-    if (use.computes) w.flops = 2 * use.share * static_cast<double>(weight.tensor->shape.elements());
+    // The head is computed for the last token of a prompt only.
+    if (use.computes && use.item <= n_layers) {
+      w.flops = 2 * use.share * static_cast<double>(weight.tensor->shape.elements());
+    }
     ItemWork& item = items[use.item];
     item.work += w;
     item.resident += weight.tensor->bytes;

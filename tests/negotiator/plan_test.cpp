@@ -2,6 +2,7 @@
 // that hold; nothing is lowered unasked.
 #include <cstdlib>
 #include <engine/engine.hpp>
+#include <fstream>
 #include <loader/cpu_features.hpp>
 #include <negotiator/chain.hpp>
 #include <negotiator/reserve.hpp>
@@ -63,12 +64,13 @@ std::string choice(const Plan& plan, const std::string& what) {
 
 }  // namespace
 
-TEST_CASE("loading allocates what the plan says, to the byte") {
+TEST_CASE("loading allocates what the plan says, to the byte, and at its height no more than the plan's peak") {
   SmallModel q8_0;
   q8_0.q8_0 = true;
   for (const SmallModel& small : {SmallModel{}, q8_0}) {
     const Opened o(small, true);
     const uint32_t cpu = o.device("brim.cpu"), fake = o.device("test.async");
+    int passing = 0;  // loads that take memory for a while
     Request embeddings = with(100, 2);
     embeddings.inputs = 1ull << BRIM_INPUT_EMBEDDING;
     embeddings.outputs = 1ull << BRIM_OUTPUT_LOGITS | 1ull << BRIM_OUTPUT_HIDDEN;
@@ -81,16 +83,54 @@ TEST_CASE("loading allocates what the plan says, to the byte") {
         request.placements = placements;
         const auto plan = make_plan(o.model, request);
         engine::Engine loaded(plan, {});
-        uint64_t allocated = 0, planned = 0, programs = 0;
+        uint64_t allocated = 0, planned = 0, programs = 0, most = 0, peak = 0;
         for (uint32_t d = 0; d < plan->devices.size(); ++d) {
           allocated += loaded.allocated(d);
+          most += loaded.most_allocated(d);
           programs += plan->devices[d].programs_bytes;  // the backends' own, not allocated through buffers
         }
-        for (const PoolCharge& c : plan->pools) planned += c.total();
+        for (const PoolCharge& c : plan->pools) planned += c.total(), peak += c.peak() - c.mapped;
         CHECK(allocated == planned - programs);
+        CHECK(most == peak - programs);
+        passing += most > allocated;
       }
     }
+    CHECK(passing > 0);
   }
+}
+
+TEST_CASE("a header alone plans what its whole file does, from wherever the file is cut, and does not load") {
+  const Opened o;
+  const auto text_of = [&](const std::string& path, const Request& request) {
+    const auto opened = open_model(o.model->machine, path, "");
+    auto said = nlohmann::json::parse(explain(*make_plan(opened, request)));
+    said.erase("model");
+    for (auto& pool : said["pools"]) pool.erase("readings"), pool.erase("available"), pool.erase("budget_bytes");
+    for (auto& d : said["decisions"]) d.erase("because");  // has what was free at that moment
+    said.erase("reasons");
+    said.erase("rejected");
+    return said.dump();
+  };
+  std::ifstream whole(o.path, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(whole)), {});
+  const uint64_t header = model::parse_gguf(std::as_bytes(std::span(bytes)), "whole").header_bytes;
+  REQUIRE(header < bytes.size() / 2);
+  const std::string cut = o.folder / "cut.gguf";
+  Request read = with(100, 2);
+  read.load = BRIM_LOAD_READ;
+  for (const uint64_t length : {header, header + 5, (header + bytes.size()) / 2, bytes.size()}) {
+    std::ofstream(cut, std::ios::binary) << bytes.substr(0, length);
+    for (const Request& request : {with(128), read}) {
+      CHECK(text_of("header:" + cut, request) == text_of(o.path, request));
+    }
+    const auto opened = open_model(o.model->machine, "header:" + cut, "");
+    CHECK(opened->file.tensor_bytes() == o.model->file.tensor_bytes());
+    CHECK_FAILS(BRIM_FAILED_PRECONDITION, "the header of a model and has no data",
+                engine::Engine(make_plan(opened, read), {}));
+    if (length < bytes.size()) CHECK_FAILS(BRIM_DATA_CORRUPT, "header:PATH", open_model(o.model->machine, cut, ""));
+  }
+  std::ofstream(cut, std::ios::binary) << bytes.substr(0, header - 1);
+  CHECK_FAILS(BRIM_DATA_CORRUPT, "the file ends at byte", open_model(o.model->machine, "header:" + cut, ""));
 }
 
 TEST_CASE("weights are read in place from the file, whatever multiple of 32 bytes its tensors begin at") {
@@ -139,7 +179,7 @@ TEST_CASE("what a pool cannot hold is refused with numbers and offers, and each 
   REQUIRE(plan->pools.size() == 1);
   const PoolCharge& c = plan->pools[0];
   // Two thirds of the KV.
-  request.limits = {{c.pool, c.total() + c.mapped - c.kv / 3}};
+  request.limits = {{c.pool, c.peak() - c.kv / 3}};
   Error refused(BRIM_OK, "");
   try {
     make_plan(o.model, request);
@@ -150,7 +190,7 @@ TEST_CASE("what a pool cannot hold is refused with numbers and offers, and each 
   INFO(said);
   CHECK(refused.code == BRIM_OUT_OF_MEMORY);
   CHECK(refused.detail[0] == c.pool);
-  CHECK(refused.detail[1] == c.total() + c.mapped);
+  CHECK(refused.detail[1] == c.peak());
   CHECK(refused.detail[2] == request.limits[0].bytes);
   CHECK(contains(said, "8192"));
   CHECK(contains(said, "What would fit: "));
@@ -222,7 +262,7 @@ TEST_CASE("a load promises what it takes, and a second one is refused what the f
   const Opened o;
   const auto plan = make_plan(o.model, with(128));
   const PoolCharge& c = plan->pools.front();
-  const uint64_t wanted = c.total() + c.mapped;
+  const uint64_t wanted = c.peak();
   topology::Topology& t = o.model->machine->topology;
   t.described_by = "by hand";  // budgets stay as they are set here
   t.pools[c.pool].budget = wanted + wanted / 2;
@@ -235,7 +275,7 @@ TEST_CASE("a load promises what it takes, and a second one is refused what the f
     // A plan made now sees it as well.
     CHECK(failure_of([&] { make_plan(o.model, with(128)); }).code == BRIM_OUT_OF_MEMORY);
     promise.settle(untouched(*plan));
-    CHECK(ledger.promised(t.pools[c.pool].id) == before + wanted - c.weights);
+    CHECK(ledger.promised(t.pools[c.pool].id) == before + c.planned() - c.weights);
   }
   CHECK(ledger.promised(t.pools[c.pool].id) == before);
   reserve(*plan);

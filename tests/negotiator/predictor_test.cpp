@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <map>
 #include <negotiator/plan.hpp>
@@ -31,35 +32,38 @@ SpeedKind kind_of(const std::string& name) {
   return name == "cuda" ? SpeedKind::kCuda : name == "metal" ? SpeedKind::kMetal : SpeedKind::kVulkan;
 }
 
-const std::vector<Row>& rows() {
-  static const std::vector<Row> all = [] {
-    const auto here = test::machine();
-    std::map<std::string, Work> work;  // by shape, through the real architecture plugins
-    std::vector<Row> rows;
-    std::ifstream file(BRIM_SOURCE_DIR "/tests/negotiator/measured.csv");
-    for (std::string line; std::getline(file, line);) {
-      if (line.empty() || line[0] == '#' || line.starts_with("device,")) continue;
-      std::vector<std::string> cells;
-      std::stringstream stream(line);
-      for (std::string cell; std::getline(stream, cell, ',');) cells.push_back(cell);
-      REQUIRE(cells.size() == 8);
-      Row row;
-      row.device = cells[0];
-      row.build = cells[1];
-      row.shape = cells[4];
-      row.kind = kind_of(cells[2]);
-      row.nominal = std::stod(cells[3]) * 1e9;
-      row.depth = std::stod(cells[5]);
-      row.speed = std::stod(cells[6]);
-      if (!work.count(row.shape)) {
-        const auto model = open_model(here, row.shape, "");
-        for (const ItemWork& item : works_of(*model, 8192, BRIM_DTYPE_F16)) work[row.shape] += item.work;
-      }
-      row.work = work[row.shape];
-      rows.push_back(row);
+// The rows of a table; `depth` is the sixth column, whatever it means there.
+std::vector<Row> read_rows(const std::string& name) {
+  const auto here = test::machine();
+  std::map<std::string, Work> work;  // by shape, through the real architecture plugins
+  std::vector<Row> rows;
+  std::ifstream file(BRIM_SOURCE_DIR "/tests/negotiator/" + name);
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#' || line.starts_with("device,")) continue;
+    std::vector<std::string> cells;
+    std::stringstream stream(line);
+    for (std::string cell; std::getline(stream, cell, ',');) cells.push_back(cell);
+    REQUIRE(cells.size() == 8);
+    Row row;
+    row.device = cells[0];
+    row.build = cells[1];
+    row.shape = cells[4];
+    row.kind = kind_of(cells[2]);
+    row.nominal = std::stod(cells[3]) * 1e9;
+    row.depth = std::stod(cells[5]);
+    row.speed = std::stod(cells[6]);
+    if (!work.count(row.shape)) {
+      const auto model = open_model(here, row.shape, "");
+      for (const ItemWork& item : works_of(*model, 8192, BRIM_DTYPE_F16)) work[row.shape] += item.work;
     }
-    return rows;
-  }();
+    row.work = work[row.shape];
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+const std::vector<Row>& rows() {
+  static const std::vector<Row> all = read_rows("measured.csv");
   return all;
 }
 
@@ -177,6 +181,42 @@ TEST_CASE("a deep context's speed follows from the empty one's, where windows ar
                       100 * median(errors), 100 * median(errors, 1), 100 * median(without_windows, 1)));
   CHECK(median(errors) <= 0.04);
   CHECK(median(without_windows, 1) > 0.1);
+}
+
+TEST_CASE("prefill is predicted from a device's other models, and from its kind, within what plans say of it") {
+  const std::vector<Row> all = read_rows("prefill.csv");
+  const auto predicted = [](const Constants& c, const Row& row) {
+    return row.depth / prefill_seconds(c, row.work, row.depth, 512);
+  };
+  std::vector<double> dense, mixture, dense_prior, mixture_prior;
+  for (const Row& row : all) {
+    Constants c = prior_constants(row.kind, row.nominal);
+    const auto error = [&] { return std::abs(predicted(c, row) / row.speed - 1); };
+    (row.work.mixture ? mixture_prior : dense_prior).push_back(error());
+    double logs = 0;
+    int n = 0;
+    for (const Row& other : all) {
+      if (other.device != row.device || other.model() == row.model()) continue;
+      logs += std::log(other.work.flops * other.speed / (other.work.mixture ? kMixtureCompute : 1));
+      ++n;
+    }
+    if (n < 2) continue;
+    c.compute = std::exp(logs / n);
+    (row.work.mixture ? mixture : dense).push_back(error());
+  }
+  MESSAGE(
+      fmt::format("prefill, leave one model out: dense {} rows, median {:.0f} %, most {:.0f} %; mixtures {} rows, "
+                  "median {:.0f} %, most {:.0f} %",
+                  dense.size(), 100 * median(dense), 100 * median(dense, 1), mixture.size(), 100 * median(mixture),
+                  100 * median(mixture, 1)));
+  MESSAGE(
+      fmt::format("prefill, priors: dense {} rows, median {:.0f} %, most {:.0f} %; mixtures {} rows, median {:.0f} "
+                  "%, most {:.0f} %",
+                  dense_prior.size(), 100 * median(dense_prior), 100 * median(dense_prior, 1), mixture_prior.size(),
+                  100 * median(mixture_prior), 100 * median(mixture_prior, 1)));
+  CHECK(median(dense) <= 0.3);
+  CHECK(median(mixture) <= 0.5);
+  CHECK(median(dense_prior) <= 0.5);
 }
 
 TEST_CASE("more context is never faster, more bandwidth never slower") {

@@ -2,6 +2,7 @@
 // os/linux/ and os/windows/ implement it. Readings are those of the moment; nothing is kept.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -32,6 +33,12 @@ struct MemoryReading {
 };
 // [any] total 0: the system would not say.
 MemoryReading system_memory();
+// The machine's `available` alone, without allocating; UINT64_MAX: the system would not say. [any]
+uint64_t memory_left() noexcept;
+
+// Gives the pages that lie wholly in [address, address + bytes) back to the system. The memory stays allocated; what it
+// held is undefined until it is written again. Of private memory only, no file's. [any]
+void discard(void* address, size_t bytes) noexcept;
 
 // Blocks every signal in this thread while it lives, so that threads started meanwhile never run the host program's
 // signal handlers. Nothing where the system has no signals.

@@ -141,9 +141,9 @@ typedef struct brim_model_info {
   brim_str architecture_plugin;           /* "brim.llama"; empty where no plugin knows the file */
 } brim_model_info;
 
-/* [control] Reads headers only. In place of a file, `path` may name a model shape and a quantisation ("llama-3-70b:q4_k_m"; an
- * unknown one of either lists those there are): its plans are exact and it has no data, so load is FAILED_PRECONDITION. A file of
- * such a name is opened as "./NAME". A vocabulary-only file, or one of an architecture that no plugin knows, opens too: what it
+/* [control] Reads headers only. `path`: a file; a model shape and a quantisation ("llama-3-70b:q4_k_m"; an unknown one lists those
+ * there are); or "header:PATH", a file that may be cut anywhere behind its header. The latter two plan exactly and have no data: load
+ * is FAILED_PRECONDITION; "./NAME" is a file of such a name. A vocabulary-only file, or one that no plugin knows, opens too: what it
  * lacks fails when asked for (plan, load). `architecture_plugin` chooses a plugin by id, which wins over every match; empty: the
  * one that runtime.architecture names, else the best match, where two equally good ones are INVALID_ARGUMENT naming both. */
 BRIM_API brim_status BRIM_CALL brim_model_open(brim_runtime *runtime, brim_str path, brim_str architecture_plugin,

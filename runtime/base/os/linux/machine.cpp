@@ -1,8 +1,11 @@
 // os/machine.hpp from sched_getaffinity, /proc and /sys. Both cgroup versions are read, at the process's own group and
 // at every group above it: a limit anywhere on the way up holds.
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <base/os/linux/machine_files.hpp>
@@ -197,6 +200,23 @@ uint32_t usable_cores() noexcept {
 }
 
 MemoryReading system_memory() { return memory_of(""); }
+
+uint64_t memory_left() noexcept {
+  char text[512];  // the line is the third
+  const int file = ::openat(AT_FDCWD, "/proc/meminfo", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return UINT64_MAX;
+  const ssize_t bytes = ::read(file, text, sizeof text);
+  ::close(file);
+  const auto kib = field(std::string_view(text, bytes > 0 ? static_cast<size_t>(bytes) : 0), "MemAvailable:");
+  return kib ? *kib * 1024 : UINT64_MAX;
+}
+
+void discard(void* address, size_t bytes) noexcept {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(address) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<uintptr_t>(address) + bytes) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
 
 static_assert(sizeof(sigset_t) <= 128);
 

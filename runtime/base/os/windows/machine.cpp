@@ -36,6 +36,22 @@ uint32_t usable_cores() noexcept {
   }
 }
 
+uint64_t memory_left() noexcept {
+  MEMORYSTATUSEX status{};
+  status.dwLength = sizeof(status);
+  return GlobalMemoryStatusEx(&status) ? status.ullAvailPhys : UINT64_MAX;
+}
+
+void discard(void* address, size_t bytes) noexcept {
+  // Whole pages only, as the call rounds outwards.
+  SYSTEM_INFO info{};
+  GetSystemInfo(&info);
+  const uintptr_t page = info.dwPageSize;
+  const auto begin = (reinterpret_cast<uintptr_t>(address) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<uintptr_t>(address) + bytes) / page * page;
+  if (begin < end) VirtualAlloc(reinterpret_cast<void*>(begin), end - begin, MEM_RESET, PAGE_READWRITE);
+}
+
 MemoryReading system_memory() {
   MemoryReading reading;
   MEMORYSTATUSEX status{};
