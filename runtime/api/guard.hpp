@@ -30,11 +30,17 @@ T& need(T* pointer, const char* what) {
   return *pointer;
 }
 
+// Whether a T can end there: no field is smaller than four bytes. (Half of a pointer cannot be told from a field of four.)
+template <class T>
+bool can_end_at(uint32_t size) {
+  return size >= sizeof(T) || (size >= sizeof(uint32_t) && size % sizeof(uint32_t) == 0);
+}
+
 // The caller's struct in this minor's size: what an older caller does not send reads as zero.
 template <class T>
 T read_struct(const T* theirs, const char* what) {
   const uint32_t size = need(theirs, what).struct_size;
-  if (size < sizeof(uint32_t))
+  if (!can_end_at<T>(size))
     fail(BRIM_INVALID_ARGUMENT, "{}.struct_size is {}; set it to sizeof({})", what, size, what);
   T mine{};
   std::memcpy(&mine, theirs, std::min<size_t>(size, sizeof(T)));
@@ -46,7 +52,7 @@ T read_struct(const T* theirs, const char* what) {
 template <class T>
 T read_element(const void* array, uint32_t stride, uint32_t i, const char* what) {
   if (!array) fail(BRIM_INVALID_ARGUMENT, "the array of {} is NULL, but its count is not 0", what);
-  if (stride < sizeof(uint32_t))
+  if (!can_end_at<T>(stride))
     fail(BRIM_INVALID_ARGUMENT, "the stride of {} is {}; set it to sizeof({})", what, stride, what);
   T mine{};
   std::memcpy(&mine, BRIM_ELEM(char, array, stride, i), std::min<size_t>(stride, sizeof(T)));

@@ -154,7 +154,10 @@ void Engine::loop() {
       copied = true;
       build_step();
       // A step that serves one job may stop in its middle; one that serves several runs to its end.
-      status = stepper_.run(in_step_.size() == 1 ? in_step_.front()->cancel : nullptr);
+      const auto* cancel = in_step_.size() == 1 ? in_step_.front()->cancel : nullptr;
+      const auto timed = std::ranges::find_if(in_step_, [](const Job* job) { return job->timed != nullptr; });
+      status = timed == in_step_.end() ? stepper_.run(cancel)
+                                       : stepper_.run_timed(cancel, (*timed)->timed, (*timed)->timed_user);
       if (status == BRIM_CANCELLED) error = cancelled();
     } catch (...) {
       status = report_current_exception(&error);

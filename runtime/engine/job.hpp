@@ -36,6 +36,8 @@ struct Job {
   std::vector<float> embeddings;  // [rows, width] where rows come as embeddings; else empty
   std::vector<Touched> touched;
   const std::atomic<uint32_t>* cancel = nullptr;
+  brim_node_time_fn timed = nullptr;  // as brim_step's
+  void* timed_user = nullptr;
   std::atomic<uint32_t> abandoned{0};  // set by a session that leaves
 
   uint32_t guessed = 0;  // rows at its end that may be taken back when it is done: a window keeps what they would free

@@ -153,6 +153,7 @@ void Session::begin_job(const std::atomic<uint32_t>* cancel) {
   job_.rows.clear();
   job_.embeddings.clear();
   job_.cancel = cancel;
+  job_.timed = nullptr;
   job_.guessed = 0;
   more_.clear();
 }
@@ -206,6 +207,8 @@ void Session::submit(const brim_step& step, const std::atomic<uint32_t>* cancel)
     if (!more_[s]) continue;
     check_room(s, more_[s]);
   }
+  job_.timed = step.timed;
+  job_.timed_user = step.timed_user;
   engine_->submit(job_);
   under_way_ = true;
 }

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <base/error.hpp>
+#include <chrono>
 #include <cstring>
 #include <engine/stepper.hpp>
+#include <negotiator/work.hpp>
 
 namespace brim::engine {
 
@@ -167,22 +169,64 @@ void Stepper::transfer(const negotiator::Variant& variant, const graph::Transfer
   }
 }
 
-brim_status Stepper::run(const std::atomic<uint32_t>* cancel) {
+brim_status Stepper::run_program(uint32_t device, brim_program* program, const std::atomic<uint32_t>* cancel) {
   static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
+  Residency::OnDevice& on = residency_.on(device);
+  brim_run run{};
+  run.struct_size = sizeof(run);
+  run.step_block = on.step.get();
+  run.counts = &counts_;
+  run.cancel = reinterpret_cast<const volatile uint32_t*>(cancel);
+  return on.device->run(program, run);
+}
+
+brim_status Stepper::run(const std::atomic<uint32_t>* cancel) {
   const auto& segments = variant_->segments;
   brim_status status = BRIM_OK;
   for (size_t i = 0; i < segments.size() && status == BRIM_OK; ++i) {
     for (const graph::Transfer& t : segments[i].transfers) transfer(*variant_, t, current_->layout->bucket());
-    Residency::OnDevice& on = residency_.on(segments[i].device);
-    brim_run run{};
-    run.struct_size = sizeof(run);
-    run.step_block = on.step.get();
-    run.counts = &counts_;
-    run.cancel = reinterpret_cast<const volatile uint32_t*>(cancel);
-    status = on.device->run(current_->programs[i].get(), run);
+    status = run_program(segments[i].device, current_->programs[i].get(), cancel);
   }
   for (uint32_t d = 0; d < residency_.n_devices(); ++d) residency_.on(d).device->finish();
   return status;
+}
+
+brim_status Stepper::run_timed(const std::atomic<uint32_t>* cancel, brim_node_time_fn tell, void* user) {
+  const graph::Graph& graph = *variant_->graph;
+  const auto& weights = plan_->model->description->weights;
+  for (const graph::Segment& segment : variant_->segments) {
+    Device& device = *residency_.on(segment.device).device;
+    for (const graph::Transfer& t : segment.transfers) transfer(*variant_, t, current_->layout->bucket());
+    for (const uint32_t index : segment.nodes) {
+      const graph::Segment alone{segment.device, {}, {index}};
+      const auto info = residency_.program_info(*variant_, alone, *current_->layout);
+      const Program program = device.create(info->view());
+      device.finish();
+      const auto start = std::chrono::steady_clock::now();
+      const brim_status status = run_program(segment.device, program.get(), cancel);
+      device.finish();
+      if (status != BRIM_OK) return status;
+      const brim_node& node = graph.nodes()[index];
+      brim_node_time time{};
+      time.struct_size = sizeof(time);
+      time.device = plan_->devices[segment.device].device;
+      time.layer = node.layer;
+      time.ns = static_cast<uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
+      const std::string op = graph::op_name(node.op);
+      time.op = str(op);
+      for (uint32_t i = 0; i < node.n_in; ++i) {
+        const brim_value_desc& value = graph.value(graph.storage(node.in[i]));
+        if (node.in[i] == 0 || value.kind != BRIM_VALUE_WEIGHT) continue;
+        if (time.weight.len == 0) time.weight = str(weights[value.role].tensor->name);
+        const double share = negotiator::weight_share(graph, node, i, counts_.n_tokens);
+        time.weight_bytes +=
+            static_cast<uint64_t>(share * static_cast<double>(graph::value_bytes(value, current_->layout->bucket())));
+      }
+      tell(user, &time);
+    }
+  }
+  for (uint32_t d = 0; d < residency_.n_devices(); ++d) residency_.on(d).device->finish();
+  return BRIM_OK;
 }
 
 const float* Stepper::output(uint32_t role) const {

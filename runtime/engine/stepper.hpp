@@ -34,6 +34,8 @@ class Stepper {
   // Runs what compose() wrote and waits for it. Returns CANCELLED when *cancel (may be null) became nonzero in time;
   // throws what devices report.
   brim_status run(const std::atomic<uint32_t>* cancel);
+  // The same with every node as a program of its own, each waited for and told.
+  brim_status run_timed(const std::atomic<uint32_t>* cancel, brim_node_time_fn tell, void* user);
   // F32 rows of an output of the step that ran: [n_outputs, width]; sequence by sequence for POOLED.
   const float* output(uint32_t role) const;
   // Values of one row of that output; 0 where the plan has not asked for it.
@@ -57,6 +59,7 @@ class Stepper {
   void settle();
   Compiled& compiled(const negotiator::Variant& variant, const brim_bucket& bucket);
   void transfer(const negotiator::Variant& variant, const graph::Transfer& t, const brim_bucket& bucket);
+  brim_status run_program(uint32_t device, brim_program* program, const std::atomic<uint32_t>* cancel);
 
   std::shared_ptr<const negotiator::Plan> plan_;
   Residency residency_;

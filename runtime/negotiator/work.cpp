@@ -7,15 +7,6 @@
 namespace brim::negotiator {
 namespace {
 
-// The share of a weight that one token's run of the node reads.
-double share_of(const graph::Graph& graph, const brim_node& node, uint32_t input, const brim_value_desc& weight) {
-  if (node.op == BRIM_OP_GATHER_ROWS && input == 0) return 1.0 / weight.dim[0].k;
-  if (node.op == BRIM_OP_GROUPED_MATMUL && input != 1) {  // weights and biases of the chosen experts
-    return std::min(1.0, double(graph.value(node.in[2]).dim[1].k) / weight.dim[0].k);
-  }
-  return 1;
-}
-
 struct Use {
   double share = 0;
   uint32_t item = 0;
@@ -28,6 +19,15 @@ double bytes_of(const brim_state_desc& state, uint32_t dtype) {
 }
 
 }  // namespace
+
+double weight_share(const graph::Graph& graph, const brim_node& node, uint32_t input, uint32_t n_tokens) {
+  const double rows = graph.value(graph.storage(node.in[input])).dim[0].k;
+  if (node.op == BRIM_OP_GATHER_ROWS && input == 0) return std::min(1.0, n_tokens / rows);
+  if (node.op == BRIM_OP_GROUPED_MATMUL && input != 1) {  // weights and biases of the chosen experts
+    return std::min(1.0, double(n_tokens) * graph.value(node.in[2]).dim[1].k / rows);
+  }
+  return 1;
+}
 
 std::vector<uint32_t> items_of(const graph::Graph& graph, uint32_t n_layers) {
   std::vector<uint32_t> items;
@@ -57,7 +57,7 @@ std::vector<ItemWork> works_of(const OpenModel& model, const graph::Graph& decod
       const brim_value storage = decode.storage(node.in[j]);
       const brim_value_desc& weight = decode.value(storage);
       if (weight.kind != BRIM_VALUE_WEIGHT) continue;
-      const double share = share_of(decode, node, j, weight);
+      const double share = weight_share(decode, node, j, 1);
       Use& use = uses[storage];
       if (share <= use.share) continue;
       use = {share, item_of[i], j == 0 && (node.op == BRIM_OP_MATMUL || node.op == BRIM_OP_GROUPED_MATMUL)};

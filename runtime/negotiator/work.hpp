@@ -20,6 +20,10 @@ struct ItemWork {
 // Item of a node: 0 before the first layer, layer + 1, and n_layers + 1 behind the last.
 std::vector<uint32_t> items_of(const graph::Graph& graph, uint32_t n_layers);
 
+// The share of the weight at `input` that a run of the node for so many tokens reads: of a table one row each, of experts
+// as many as can be chosen, of all others all.
+double weight_share(const graph::Graph& graph, const brim_node& node, uint32_t input, uint32_t n_tokens);
+
 // `decode` is a graph of the model; kv_dtype: of its states.
 std::vector<ItemWork> works_of(const OpenModel& model, const graph::Graph& decode, uint32_t kv_dtype);
 // Builds the graph for that context first.

@@ -11,6 +11,7 @@
 
 #include "commands.hpp"
 #include "host.hpp"
+#include "per_op.hpp"
 #include "probe.hpp"
 #include "summary.hpp"
 #include "terminal.hpp"
@@ -29,6 +30,7 @@ struct BenchOptions {
   PlanOptions plan;
   std::string model, format = "table";
   uint32_t n_prompt = 512, n_gen = 64, repetitions = 5;
+  bool per_op = false;
 };
 
 struct Speed {
@@ -67,12 +69,16 @@ class Bench {
 
   // Tokens/s of n tokens in one call.
   double prefill(uint32_t n) {
-    return timed(n, [&](uint32_t sequence) {
-      std::vector<brim_row> rows(n);
-      for (brim_row& row : rows) row = next_row(sequence, 0);
-      rows.back().outputs = uint32_t{1} << BRIM_OUTPUT_LOGITS;
-      session_.step(rows, &interrupt::token());
-    });
+    return timed(n, [&](uint32_t sequence) { session_.step(prompt(sequence, n), &interrupt::token()); });
+  }
+
+  // Where the time of one step of n tokens goes, and that of a token behind them.
+  void per_op(uint32_t n, PerOp& prefill, PerOp& decode) {
+    const uint32_t sequence = session_.create_sequence();
+    session_.step(prompt(sequence, n), prefill.begin_step(), &interrupt::token());
+    const brim_row row = next_row(sequence, uint32_t{1} << BRIM_OUTPUT_LOGITS);
+    session_.step(std::span(&row, 1), decode.begin_step(), &interrupt::token());
+    session_.remove(sequence);
   }
 
   // Tokens/s of n steps of one token.
@@ -86,6 +92,12 @@ class Bench {
   }
 
  private:
+  std::vector<brim_row> prompt(uint32_t sequence, uint32_t n) {
+    std::vector<brim_row> rows(n);
+    for (brim_row& row : rows) row = next_row(sequence, 0);
+    rows.back().outputs = uint32_t{1} << BRIM_OUTPUT_LOGITS;
+    return rows;
+  }
   brim_row next_row(uint32_t sequence, uint32_t outputs) {
     state_ = state_ * 6364136223846793005u + 1442695040888963407u;  // Knuth's MMIX generator
     brim_row row{};
@@ -130,7 +142,7 @@ std::string mebibytes(uint64_t bytes) {
 int bench(const BenchOptions& options) {
   if (options.n_prompt == 0 && options.n_gen == 0) throw UsageError("nothing to measure: -p and -n are both 0");
   PlanOptions plan = options.plan;
-  if (!plan.context) plan.context = std::max(options.n_prompt, options.n_gen);
+  if (!plan.context) plan.context = std::max(options.n_prompt + (options.per_op ? 1 : 0), options.n_gen);
   const Machine machine(options.runtime, plan);
   const LoadedModel loaded = load_model(machine, options.runtime, plan, options.model);
   const uint32_t threads = threads_in_use(machine);
@@ -156,6 +168,12 @@ int bench(const BenchOptions& options) {
   }
   if (!options.runtime.quiet && stderr_is_terminal()) write_err("\r\033[K");
 
+  // The steps of a prompt longer than a batch are several; one is looked into.
+  const uint32_t in_step = std::min(std::max(options.n_prompt, 1u), loaded.plan_info.n_batch);
+  PerOp prefill_ops, decode_ops, first_prefill, first_decode;
+  if (options.per_op) bench.per_op(in_step, first_prefill, first_decode);
+  for (uint32_t i = 0; options.per_op && i < options.repetitions; ++i) bench.per_op(in_step, prefill_ops, decode_ops);
+
   const Speed prefill = speed_of(prefill_runs), decode = speed_of(decode_runs);
   const double bandwidth = limits.bandwidth;
   const double used = static_cast<double>(loaded.plan_info.bytes_per_token) * decode.mean;
@@ -171,35 +189,35 @@ int bench(const BenchOptions& options) {
     const auto speed_or_null = [](const std::vector<double>& runs, double value) {
       return runs.empty() ? nlohmann::json(nullptr) : nlohmann::json(value);
     };
-    const nlohmann::json out = {
-        {"model", options.model},
-        {"name", brim::view(loaded.info.name)},
-        {"architecture", brim::view(loaded.info.architecture)},
-        {"type", type},
-        {"size_bytes", loaded.info.file_bytes},
-        {"n_parameters", loaded.info.n_parameters},
-        {"backend", backend},
-        {"threads", threads},
-        {"numerics", loaded.plan_info.numerics == BRIM_NUMERICS_STRICT ? "strict" : "fast"},
-        {"kv", brim_dtype_name(loaded.plan_info.kv_dtype)},
-        {"n_batch", loaded.plan_info.n_batch},
-        {"n_prompt", options.n_prompt},
-        {"n_gen", options.n_gen},
-        {"repetitions", options.repetitions},
-        {"prefill_tps", speed_or_null(prefill_runs, prefill.mean)},
-        {"prefill_tps_sd", speed_or_null(prefill_runs, prefill.deviation)},
-        {"decode_tps", speed_or_null(decode_runs, decode.mean)},
-        {"decode_tps_sd", speed_or_null(decode_runs, decode.deviation)},
-        {"bytes_per_token", loaded.plan_info.bytes_per_token},
-        {"bandwidth_gbs", bandwidth / 1e9},
-        {"bandwidth_pattern", limits.pattern},
-        {"macs_per_token", macs},
-        {"peak_integer_gmacs", limits.integer_macs / 1e9},
-        {"peak_float_gmacs", limits.float_macs / 1e9},
-        {"bandwidth_used",
-         bandwidth > 0 && !decode_runs.empty() ? nlohmann::json(used / bandwidth) : nlohmann::json(nullptr)},
-        {"load_seconds", loaded.load_seconds},
-        {"version", brim_version()}};
+    nlohmann::json out = {{"model", options.model},
+                          {"name", brim::view(loaded.info.name)},
+                          {"architecture", brim::view(loaded.info.architecture)},
+                          {"type", type},
+                          {"size_bytes", loaded.info.file_bytes},
+                          {"n_parameters", loaded.info.n_parameters},
+                          {"backend", backend},
+                          {"threads", threads},
+                          {"numerics", loaded.plan_info.numerics == BRIM_NUMERICS_STRICT ? "strict" : "fast"},
+                          {"kv", brim_dtype_name(loaded.plan_info.kv_dtype)},
+                          {"n_batch", loaded.plan_info.n_batch},
+                          {"n_prompt", options.n_prompt},
+                          {"n_gen", options.n_gen},
+                          {"repetitions", options.repetitions},
+                          {"prefill_tps", speed_or_null(prefill_runs, prefill.mean)},
+                          {"prefill_tps_sd", speed_or_null(prefill_runs, prefill.deviation)},
+                          {"decode_tps", speed_or_null(decode_runs, decode.mean)},
+                          {"decode_tps_sd", speed_or_null(decode_runs, decode.deviation)},
+                          {"bytes_per_token", loaded.plan_info.bytes_per_token},
+                          {"bandwidth_gbs", bandwidth / 1e9},
+                          {"bandwidth_pattern", limits.pattern},
+                          {"macs_per_token", macs},
+                          {"peak_integer_gmacs", limits.integer_macs / 1e9},
+                          {"peak_float_gmacs", limits.float_macs / 1e9},
+                          {"bandwidth_used", bandwidth > 0 && !decode_runs.empty() ? nlohmann::json(used / bandwidth)
+                                                                                   : nlohmann::json(nullptr)},
+                          {"load_seconds", loaded.load_seconds},
+                          {"version", brim_version()}};
+    if (options.per_op) out["per_op"] = {{"prefill", prefill_ops.json()}, {"decode", decode_ops.json()}};
     write_out(out.dump(2) + '\n');
     return kOk;
   }
@@ -238,6 +256,9 @@ int bench(const BenchOptions& options) {
                        100 * used / bandwidth);
   }
   if (options.n_gen > 0) out += against_prediction(loaded.plan, decode.mean);
+  if (options.per_op) {
+    out += '\n' + prefill_ops.table(fmt::format("pp{}", in_step)) + '\n' + decode_ops.table("tg1");
+  }
   write_out(out);
   return kOk;
 }
@@ -265,12 +286,15 @@ Command add_bench(CLI::App& program) {
   app->add_option("-o,--output", options->format, "table, json, or md: the columns that people paste from llama-bench")
       ->check(CLI::IsMember({"table", "json", "md"}))
       ->type_name("FORM");
+  app->add_flag("--per-op", options->per_op,
+                "Also run every node of the model alone and tell where the time goes, by op and weight");
   add_plan_options(*app, options->plan);
   add_runtime_options(*app, options->runtime);
   app->footer(
       "Examples:\n"
       "  brim bench model.gguf -t 8\n"
       "  brim bench model.gguf -p 2048 -n 128 -r 3 -o md\n"
+      "  brim bench model.gguf --per-op\n"
       "  brim bench model.gguf -o json | jq .decode_tps");
   return {app, [options] { return bench(*options); }};
 }

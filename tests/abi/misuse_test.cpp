@@ -282,7 +282,7 @@ TEST_CASE("an error is written as far as the host's struct reaches") {
 TEST_CASE("structs of other sizes: too small is refused, older and newer ones are read as far as both know them") {
   brim_sampling s{};
   brim_sampler* sampler = nullptr;
-  for (const uint32_t size : {0u, 1u, 3u}) {
+  for (const uint32_t size : {0u, 1u, 3u, 5u, 10u, 23u}) {
     s.struct_size = size;
     check_invalid("struct_size", [&](brim_error* e) { return brim_sampler_create(&s, 4, &sampler, e); });
     CHECK(sampler == nullptr);

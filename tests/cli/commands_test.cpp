@@ -131,6 +131,22 @@ TEST_CASE("selftest checks the plugin, compares logits, and keeps a report that 
   CHECK(brim_command("selftest --device 99").code == 2);
 }
 
+TEST_CASE("bench --per-op tells where the time of a step goes") {
+  const Tiny tiny;
+  const Json json = Json::parse(brim_command("bench " + tiny.random + " -p 8 -n 2 -r 1 -t 1 --per-op -o json").out);
+  for (const char* phase : {"prefill", "decode"}) {
+    double share = 0;
+    bool head = false;
+    for (const Json& line : json.at("per_op").at(phase)) {
+      share += line.at("share").get<double>();
+      head = head || (line.at("op") == "MATMUL" && line.at("weight") == "output.weight" && line.at("nodes") == 1);
+    }
+    CHECK(share == doctest::Approx(1));
+    CHECK(head);
+  }
+  CHECK(has(brim_command("bench " + tiny.random + " -p 8 -n 2 -r 1 -t 1 --per-op").out, "all, one by one"));
+}
+
 TEST_CASE("bench measures and writes what it says") {
   const Tiny tiny;
   const Json json = Json::parse(brim_command("bench " + tiny.random + " -p 32 -n 8 -r 2 -t 1 -o json").out);

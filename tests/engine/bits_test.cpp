@@ -120,3 +120,37 @@ TEST_CASE("rows that want no logits change nothing for those that do") {
   REQUIRE(last.size() == 1);
   CHECK(same_bits(all.back(), last.front()));
 }
+
+TEST_CASE("a step whose nodes are timed gives the same bits, and tells every node in order") {
+  const File file;
+  struct Told {
+    uint32_t nodes = 0, products = 0, last_layer = 0;
+    uint64_t weight_bytes = 0;
+    bool ordered = true;
+  } told;
+  Ready timed(file.path, strict()), plain(file.path, strict());
+  timed.session.create();
+  plain.session.create();
+  for (const Tokens& tokens : {prompt(21, 1), prompt(1, 2)}) {
+    told = {};
+    const auto work = rows(tokens);
+    brim_step step = step_of(work);
+    step.timed = [](void* user, const brim_node_time* node) {
+      Told& to = *static_cast<Told*>(user);
+      ++to.nodes;
+      to.products += std::string_view(node->op.ptr, node->op.len) == "MATMUL";
+      to.weight_bytes += node->weight_bytes;
+      if (node->layer == UINT32_MAX) return;
+      to.ordered = to.ordered && node->layer >= to.last_layer;
+      to.last_layer = node->layer;
+    };
+    step.timed_user = &told;
+    must([&](brim_error* e) { return brim_session_step(timed.session.get(), &step, e); });
+    CHECK(same_bits(timed.session.outputs(work), plain.session.run(work)));
+    CHECK(told.nodes > told.products);
+    CHECK(told.products > 0);
+    CHECK(told.weight_bytes > 0);
+    CHECK(told.ordered);
+    CHECK(told.last_layer > 0);
+  }
+}

@@ -102,6 +102,17 @@ void copies(Maker& make, Cases& cases) {
     y = std::ldexp(std::nearbyint(std::ldexp(y, -unit)), unit);
   }
   cases.push_back(std::move(bfloat));
+  // Ties to even, the nearest above a tie, and the edge of the range.
+  const std::vector<float> ties = {1 + 0x1p-8f, 1 + 0x3p-8f,      -1 - 0x3p-8f, 1 + 0x5p-8f, 1 + 0x1p-8f + 0x1p-23f,
+                                   1 / 3.0f,    0x1.fefffep+127f, 0x1.ffp+127f, -0.0f,       kInfinity};
+  Case tied = copy_case(by_row(of_values({1, 10}, ties)), BRIM_DTYPE_BF16, "to bf16, ties");
+  for (double& y : tied.out[0].exact) {
+    if (y == 0 || std::isinf(y)) continue;
+    const int unit = std::ilogb(y) - 7;
+    y = std::ldexp(std::nearbyint(std::ldexp(y, -unit)), unit);
+    if (y >= 0x1p128) y = HUGE_VAL;
+  }
+  cases.push_back(std::move(tied));
   // Each element within half a step of its block, the step itself rounded to F16.
   struct Steps {
     uint32_t dtype;

@@ -10,7 +10,6 @@ namespace check::ops {
 namespace {
 
 constexpr uint32_t kGap = 11, kBefore = 5;  // elements between rows of a strided view, and before the first
-constexpr uint32_t kPadding = 3;            // rows
 constexpr size_t kFew = 64;
 
 bool can_be_strided(const Tensor& t) {
@@ -24,6 +23,17 @@ uint32_t step_rows(const Case& c) {
     }
   }
   return 0;
+}
+
+// Rows of padding. With long contexts as many as a prefill's program has: backends cut the work of a program for many
+// rows another way than that of one for few.
+uint32_t padding_of(const Case& c) {
+  for (const StateOfCase& state : c.state) {
+    for (const Sequence& s : state.sequences) {
+      if (s.length > 256) return 260;
+    }
+  }
+  return 3;
 }
 
 bool is_slot(const brim_state_desc& desc) { return desc.kind == BRIM_STATE_CONV || desc.kind == BRIM_STATE_RECURRENT; }
@@ -41,7 +51,7 @@ class Builder {
  public:
   Builder(const Case& c, const Form& form) : case_(c), form_(form), by_step_(form.padded || !c.state.empty()) {
     built_.rows = std::max(step_rows(c), 1u);
-    if (by_step_) built_.bucket.n_tokens = built_.rows + (form.padded ? kPadding : 0);
+    if (by_step_) built_.bucket.n_tokens = built_.rows + (form.padded ? padding_of(c) : 0);
   }
 
   Built build() {

@@ -405,6 +405,21 @@ class Session : public Handle<brim_session, brim_session_destroy> {
     step.cancel = cancel != nullptr ? cancel->get() : nullptr;
     checked([&](brim_error* error) { return brim_session_step(get(), &step, error); });
   }
+  // The same, each node alone and told with its time, on a thread of the library.
+  void step(std::span<const brim_row> rows, const std::function<void(const brim_node_time&)>& timed,
+            const Cancel* cancel = nullptr) {
+    Caught caught;
+    auto call = [&](const brim_node_time& node) { caught.run([&] { timed(node); }); };
+    using Call = decltype(call);
+    auto step = sized<brim_step>();
+    step.n_rows = static_cast<uint32_t>(rows.size());
+    step.rows = rows.data();
+    step.row_stride = sizeof(brim_row);
+    step.cancel = cancel != nullptr ? cancel->get() : nullptr;
+    step.timed = [](void* user, const brim_node_time* node) { (*static_cast<Call*>(user))(*node); };
+    step.timed_user = &call;
+    settled(caught, [&](brim_error* error) { return brim_session_step(get(), &step, error); });
+  }
   // Borrowed until the session's next step.
   std::span<const float> output(uint32_t role, uint32_t i) const {
     const float* out = nullptr;

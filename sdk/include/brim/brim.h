@@ -352,12 +352,30 @@ typedef struct brim_row {
   int32_t position[4];
 } brim_row;
 
+/* What one node of the model's graph took in a step. */
+typedef struct brim_node_time {
+  uint32_t struct_size;
+  uint32_t device; /* index in the runtime's report */
+  uint32_t layer;  /* UINT32_MAX outside of layers */
+  uint32_t reserved0;
+  uint64_t ns;
+  uint64_t weight_bytes; /* of the weights that the step's rows read: looked-up rows, experts that they can choose */
+  brim_str op;           /* "MATMUL" */
+  brim_str weight;       /* the first tensor that it reads; empty where there is none */
+} brim_node_time;
+/* The node is borrowed during the call. */
+typedef void(BRIM_CALL *brim_node_time_fn)(void *user, const brim_node_time *node);
+
 typedef struct brim_step {
   uint32_t struct_size;
   uint32_t n_rows; /* any number: the engine cuts it into steps of n_batch */
   const void *rows; /* brim_row; rows of one sequence in their order, sequences mixed as you like */
   uint32_t row_stride, reserved0;
   brim_cancel *cancel;
+  brim_node_time_fn timed; /* may be NULL. Else every node is run and waited for alone, in its order, and told here, on a
+                              thread of the library while the step runs: slower by what handing over costs and by what a
+                              backend would have computed together. Results are the same */
+  void *timed_user;
 } brim_step;
 
 /* [session] Runs the rows, together with what other sessions have under way. All or nothing: on failure, cancellation
