@@ -108,7 +108,10 @@ brim_status brim_session_submit(brim_session* session, const brim_step* given, b
 
 brim_status brim_session_wait(brim_session* session, uint64_t timeout_ns, brim_error* error) {
   brim_status status = BRIM_OK;
-  const brim_status failed = guard(error, [&] { status = session_of(session).wait(timeout_ns); });
+  const brim_status failed = guard(error, [&] {
+    status = session_of(session).wait(timeout_ns);
+    if (status == BRIM_DEADLINE && error) fail(BRIM_DEADLINE, "the step is still under way; wait again");
+  });
   return failed ? failed : status;
 }
 
