@@ -181,7 +181,8 @@ brim_queue* create_queue(Device* device, void* native) {
 void destroy_queue(brim_queue* queue) noexcept {
   if (queue == nullptr) return;
   Device* device = queue->device;
-  guard(nullptr, [&] { drain(queue); });  // a lost device has nothing more to wait for
+  // A lost device has nothing more to wait for, and waits that nothing follows have no work.
+  guard(nullptr, [&] { wait_for(device, queue->progress, queue->tickets, UINT64_MAX); });
   {
     const std::lock_guard lock(device->queue_mutex);
     brim_queue** link = &device->queues;
@@ -328,7 +329,16 @@ brim_buffer* allocate_staging(brim_queue* queue, uint64_t bytes) {
 void free_staging(brim_buffer* buffer) noexcept { brim_vulkan::free_buffer(buffer); }
 Memory memory_of(const brim_queue* queue) { return queue->device->host(); }
 
-void drain(brim_queue* queue) { brim_vulkan::wait_for(queue->device, queue->progress, queue->tickets, UINT64_MAX); }
+void drain(brim_queue* queue) {
+  bool waits = false;
+  {
+    const std::lock_guard lock(queue->device->queue_mutex);
+    waits = queue->first_held != queue->held.size() || queue->n_waits != 0;
+  }
+  // Fences that the queue waits for before nothing: an empty submission has its place behind them.
+  if (waits) brim_vulkan::submit(queue, brim_vulkan::begin_commands(queue), VK_NULL_HANDLE);
+  brim_vulkan::wait_for(queue->device, queue->progress, queue->tickets, UINT64_MAX);
+}
 
 void copy(brim_queue* queue, brim_buffer* to, uint64_t to_offset, brim_buffer* from, uint64_t from_offset,
           uint64_t bytes) {

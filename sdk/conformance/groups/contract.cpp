@@ -149,7 +149,8 @@ void short_answers(Trial& trial) {
 
 void short_errors(Trial& trial) {
   Device device(trial);
-  for (const uint32_t bytes : {8u, 16u, 48u, 64u, 96u, 304u, static_cast<uint32_t>(sizeof(brim_error)), 800u}) {
+  for (const uint32_t bytes : {8u, 16u, 48u, 64u, static_cast<uint32_t>(offsetof(brim_error, message)) + 5, 96u, 304u,
+                               static_cast<uint32_t>(sizeof(brim_error)), 800u}) {
     device.layer().set_error_bytes(bytes);
     os::set_about(fmt::format("a brim_error of {} bytes", bytes));
     brim_heap_info heap{};

@@ -472,13 +472,15 @@ constexpr KindField kKindFields[] = {
     {BRIM_OP_CAUSAL_CONV1D, "activation", offsetof(brim_conv1d_attr, activation), BRIM_UNARY_SILU},
 };
 
-// A kind that a later minor may bring, in nodes that are taken as they were.
-void unknown_kinds(Trial& trial) {
+// Kinds and dtypes that a later minor may bring, in nodes that are taken as they were.
+void later_minor(Trial& trial) {
   Device device(trial);
   ops::Maker make(trial.random());
   ops::Cases cases;
-  for (auto* add : {ops::add_elementwise, ops::add_selection, ops::add_movement, ops::add_rotation, ops::add_recurrent})
+  for (auto* add : {ops::add_products, ops::add_elementwise, ops::add_norms, ops::add_selection, ops::add_movement,
+                    ops::add_rotation, ops::add_attention, ops::add_recurrent}) {
     add(make, cases);
+  }
   const auto ask = [&](const ops::Case& c) {
     brim_support answer{};
     must(trial, "support", ops::ask_support(device, BRIM_NUMERICS_STRICT, c, &answer));
@@ -489,10 +491,21 @@ void unknown_kinds(Trial& trial) {
     const auto* field =
         std::find_if(std::begin(kKindFields), std::end(kKindFields), [&](const KindField& f) { return f.op == c.op; });
     const brim_op_caps* caps = device.layer().caps_of(c.op);
-    if (field == std::end(kKindFields) || caps == nullptr || (c.must & ~caps->features) != 0) continue;
-    const std::string node = fmt::format("{} {}", ops::op_name(c.op), ops::feature_names(c.op, c.must));
+    if (caps == nullptr || (c.must & ~caps->features) != 0) continue;
+    std::string node = fmt::format("{} {}", ops::op_name(c.op), ops::feature_names(c.op, c.must));
+    for (const ops::Tensor& t : c.in) node += t.dims.empty() ? "" : fmt::format(" {}D", t.dims.size());
     if (taken.count(node) != 0 || ask(c) != BRIM_SUPPORT_YES) continue;
     taken.insert(node);
+    for (size_t i = 0; i < c.in.size(); ++i) {
+      if (c.in[i].dims.empty()) continue;
+      ops::Case bent = c;
+      bent.in[i].dtype = 99;
+      bent.in[i].weight = false;
+      const uint32_t level = ask(bent);
+      trial.expect(level == BRIM_SUPPORT_NONE, "support: input {} of dtype 99 in {}: expected NONE, found {}", i, node,
+                   level);
+    }
+    if (field == std::end(kKindFields)) continue;
     for (const uint32_t kind : {field->last + 1, 10'000u, UINT32_MAX}) {
       ops::Case bent = c;
       std::memcpy(&bent.attr[field->offset], &kind, sizeof(kind));
@@ -501,8 +514,49 @@ void unknown_kinds(Trial& trial) {
                    level);
     }
   }
-  if (taken.empty()) trial.skip("no op that has kinds is taken");
+  if (taken.empty()) trial.skip("no op is taken");
   trial.note("{} nodes", taken.size());
+}
+
+// Weights that are views of block formats cut within a block: their bytes do not begin anywhere.
+void cut_blocks(Trial& trial) {
+  Device device(trial);
+  constexpr uint32_t kRows = 4, kWidth = 512;
+  struct View {
+    const char* what;
+    uint32_t width, stride, offset;  // elements
+  };
+  constexpr View kViews[] = {{"that begins within a block", 256, kWidth, 16},
+                             {"whose rows end within a block", 240, kWidth, 0},
+                             {"whose rows step over half a block", 256, kWidth - 16, 0}};
+  uint32_t nodes = 0;
+  for (const uint32_t dtype : ops::weight_dtypes()) {
+    if (ops::is_plain(dtype)) continue;
+    for (const View& view : kViews) {
+      Net net;
+      const brim_value whole = net.weight({fixed(kRows), fixed(kWidth)}, dtype,
+                                          random_blocks(dtype, uint64_t{kRows} * kWidth, trial.random()));
+      const brim_value cut =
+          net.view(whole, {fixed(kRows), fixed(view.width)}, {fixed(view.stride), fixed(1)}, view.offset);
+      brim_copy_attr copy{};
+      copy.dtype = BRIM_DTYPE_F32;
+      net.node(BRIM_OP_MATMUL, {cut, net.embedding(view.width)}, {net.temp({tokens(), fixed(kRows)})});
+      net.node(BRIM_OP_GATHER_ROWS, {cut, net.input(BRIM_INPUT_TOKEN)}, {net.temp({tokens(), fixed(view.width)})});
+      net.node(BRIM_OP_COPY, {cut}, {net.temp({fixed(kRows), fixed(view.width)})}, copy);
+      const Image image(net, Strides{});
+      for (uint32_t i = 0; i < net.nodes.size(); ++i) {
+        if (device.layer().caps_of(net.nodes[i].op) == nullptr) continue;
+        brim_support answer{};
+        must(trial, "support",
+             device.layer().support(device.handle(), image.graph(), i, BRIM_NUMERICS_STRICT, &answer));
+        ++nodes;
+        trial.expect(answer.level != BRIM_SUPPORT_YES, "support: {} of {} {}: YES", ops::op_name(net.nodes[i].op),
+                     brim_dtype_name(dtype), view.what);
+      }
+    }
+  }
+  if (nodes == 0) trial.skip("no op on weights is offered");
+  trial.note("{} nodes", nodes);
 }
 
 }  // namespace
@@ -512,8 +566,9 @@ void add_honesty_tests(std::vector<Test>& tests) {
                    kBackends, 120, random_graphs});
   tests.push_back(
       {"honesty.unknown", "unknown ops, revisions, feature bits and dtypes are NONE", kBackends, 60, unknown});
-  tests.push_back(
-      {"honesty.unknown-kinds", "kinds that an op does not have yet are NONE", kBackends, 60, unknown_kinds});
+  tests.push_back({"honesty.later-minor", "kinds and dtypes that an op does not have yet are NONE, for every input",
+                   kBackends, 120, later_minor});
+  tests.push_back({"honesty.cut-blocks", "views that cut blocks are not taken as they are", kBackends, 60, cut_blocks});
 }
 
 }  // namespace check

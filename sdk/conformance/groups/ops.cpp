@@ -68,7 +68,8 @@ void hold_case(Device& device, uint32_t numerics, const Case& c, Tally& row) {
     ++row.strided;
     row.strided_taken += run(strided).level == BRIM_SUPPORT_YES;
   }
-  for (const Form& form : {Form{.padded = true}, Form{.nan = true}, Form{.padded = true, .nan = true}}) {
+  for (const Form& form : {Form{.strided = true, .apart = true}, Form{.padded = true}, Form{.nan = true},
+                           Form{.padded = true, .nan = true}}) {
     if (ops::fits(c, form)) run(form);
   }
   for (uint32_t i = 0; i < 32; ++i) {

@@ -1,6 +1,7 @@
 // states: what a sequence has behind it. KV in blocks that tables point at, convolutions and recurrences in slots that
 // a step reads and writes; all of it must survive sharing, trimming, moving and cancelling.
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <chrono>
 #include <cmath>
@@ -270,6 +271,39 @@ void canonical(Trial& trial) {
                       half.as<uint16_t>()[i], member.rows[i], to_half(member.rows[i]))) {
       break;
     }
+  }
+}
+
+// Export and import are work of the queue: they come after what was submitted before, even if that waits for the host.
+void in_order(Trial& trial) {
+  Device device(trial);
+  const Sample sample = attention_sample(device);
+  Program program(device, sample.net, crowded_setup());
+  const StateStore& store = program.store();
+  const brim_state_desc& desc = store.descs[0];
+  const std::vector<uint32_t> blocks = {0};
+  std::vector<float> token(uint64_t{desc.n_head} * (desc.k_width + desc.v_width), 1.0f);
+  for (const bool import : {true, false}) {
+    brim_fence* fence = nullptr;
+    must(trial, "fence_create", device.layer().fence_create(device.handle(), 0, &fence));
+    must(trial, "queue_wait", device.layer().queue_wait(device.queue(), fence, 1));
+    std::atomic<bool> signalled{false};
+    std::thread later([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      signalled = true;
+      device.layer().fence_signal(fence, 1);
+    });
+    const Answer answer = import ? device.layer().state_import(device.queue(), desc, store.program_state(0, 0), blocks,
+                                                               0, 1, BRIM_DTYPE_F32, token.data())
+                                 : device.layer().state_export(device.queue(), desc, store.program_state(0, 0), blocks,
+                                                               0, 1, BRIM_DTYPE_F32, token.data());
+    const bool waited = signalled;
+    later.join();
+    const char* what = import ? "state_import" : "state_export";
+    must(trial, what, answer);
+    trial.expect(waited, "{} came back before the fence was reached that its queue waits for", what);
+    must(trial, "the queue", device.finish());
+    device.layer().fence_destroy(fence);
   }
 }
 
@@ -556,6 +590,8 @@ void add_state_tests(std::vector<Test>& tests) {
        {"states.scattered", "Blocks may lie anywhere; the table says where", kBackends, 30, scattered},
        {"states.fork", "Sequences share blocks, part, and are cut back", kBackends, 60, fork_and_trim},
        {"states.canonical", "state_export gives what was written, token by token", kBackends, 30, canonical},
+       {"states.in-order", "state_export and state_import come after what the queue had before", kBackends, 30,
+        in_order},
        {"states.moved", "A sequence goes on after state_export and state_import, in every dtype", kBackends, 60, moved},
        {"states.window", "A window's table begins at kv_first", kBackends, 30, window},
        {"states.slots", "Convolutions and recurrences read one slot and write another", kBackends, 30, slots},

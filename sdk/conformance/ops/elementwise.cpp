@@ -58,7 +58,7 @@ void unary(Maker& make, Cases& cases) {
 void binary(Maker& make, Cases& cases) {
   const std::vector<std::pair<std::vector<uint32_t>, std::vector<uint32_t>>> shapes = {
       {{3, 40}, {3, 40}}, {{3, 40}, {40}},        {{3, 40}, {3, 1}}, {{1}, {2, 3, 5}}, {{2, 1, 5}, {3, 1}},
-      {{3, 1}, {3, 129}}, {{2, 3, 4, 5}, {4, 1}}, {{1, 1}, {1, 1}},  {{0, 6}, {0, 6}}};
+      {{3, 1}, {3, 129}}, {{2, 3, 4, 5}, {4, 1}}, {{1, 1}, {1, 1}},  {{0, 6}, {0, 6}}, {{7, 7}, {7}}};
   for (uint32_t kind = BRIM_BINARY_ADD; kind <= BRIM_BINARY_POW; ++kind) {
     for (const auto& [da, db] : shapes) {
       Case c;

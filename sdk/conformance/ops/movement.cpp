@@ -113,6 +113,24 @@ void copies(Maker& make, Cases& cases) {
     if (y >= 0x1p128) y = HUGE_VAL;
   }
   cases.push_back(std::move(tied));
+  for (const uint32_t from : {BRIM_DTYPE_F32, BRIM_DTYPE_F16, BRIM_DTYPE_BF16, BRIM_DTYPE_I32}) {
+    for (const uint32_t to : {BRIM_DTYPE_F32, BRIM_DTYPE_F16, BRIM_DTYPE_BF16, BRIM_DTYPE_I32}) {
+      const std::vector<int32_t> small = {0, 1, -1, 2, -3, 64, -100, 127};
+      Tensor x = ints({2, 4}, small);
+      if (from != BRIM_DTYPE_I32) {
+        x.dtype = from;
+        x.bytes.clear();
+        for (const int32_t i : small) {
+          const auto value = static_cast<float>(i);
+          const uint32_t bits = from == BRIM_DTYPE_F16 ? to_half(value) : std::bit_cast<uint32_t>(value);
+          const uint32_t stored = from == BRIM_DTYPE_BF16 ? bits >> 16 : bits;
+          const auto* bytes = reinterpret_cast<const std::byte*>(&stored);
+          x.bytes.insert(x.bytes.end(), bytes, bytes + (from == BRIM_DTYPE_F32 ? 4 : 2));
+        }
+      }
+      cases.push_back(copy_case(std::move(x), to, std::string("small numbers to ") + brim_dtype_name(to)));
+    }
+  }
   // Each element within half a step of its block, the step itself rounded to F16.
   struct Steps {
     uint32_t dtype;

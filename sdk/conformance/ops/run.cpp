@@ -98,7 +98,8 @@ class Builder {
     }
     built_.strided |= 1u << i;
     // [rows, width + gap], of which the view leaves out the gap, and every other element where rows may be strided too.
-    const uint32_t inner = case_.op == BRIM_OP_COPY ? 2 : 1, width = t.dims.back(), stride = inner * width + kGap;
+    const uint32_t inner = case_.op == BRIM_OP_COPY || form_.apart ? 2 : 1, width = t.dims.back(),
+                   stride = inner * width + kGap;
     Dims shape = dims(t), strides(shape.size(), fixed(inner));
     brim_dim outer = fixed(1);
     uint32_t step = stride;
@@ -284,7 +285,7 @@ std::vector<double> expected(const Case& c, size_t output, bool nan) {
 }  // namespace
 
 std::string Form::text() const {
-  std::string out = strided ? "strided views" : "plain";
+  std::string out = apart ? "views with gaps between elements" : strided ? "strided views" : "plain";
   if (padded) out += ", padded";
   if (nan) out += ", a NaN";
   if (in_place >= 0) out += fmt::format(", in place of input {}", in_place);

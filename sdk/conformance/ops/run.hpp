@@ -11,6 +11,7 @@ namespace check::ops {
 struct Form {
   bool strided = false;  // F32 inputs that are no weights are views with gaps of NaN between rows and before the first,
                          // of COPY between the elements too
+  bool apart = false;    // with strided: gaps between the elements of every op
   bool padded = false;   // the step's bucket is larger than the step; rows behind it are NaN
   bool nan = false;      // one number of the first input by rows is NaN
   int32_t in_place = -1;  // output 0 lies in this input's storage
