@@ -73,9 +73,13 @@ class Host : Objects {
         const uint32_t stride = lies ? in_.below(sizeof(brim_message)) : uint32_t(sizeof(brim_message));
         const uint32_t n = in_.below(lies ? 2 : 3), prompt = in_.below(2);
         const brim_message* const messages = in_.below(8) ? talk : nullptr;
-        ask_text([&](char* buf, uint64_t cap, uint64_t* need, brim_error* e) {
-          return brim_chat_render(m, messages, n, stride, prompt, buf, cap, need, e);
-        });
+        bool utf8 = !lies;
+        for (const brim_message& message : talk) {
+          for (const brim_str& s : {message.role, message.content}) utf8 = utf8 && is_utf8({s.ptr, s.len});
+        }
+        ask_text([&](char* buf, uint64_t cap, uint64_t* need,
+                     brim_error* e) { return brim_chat_render(m, messages, n, stride, prompt, buf, cap, need, e); },
+                 utf8);
         break;
       }
       case 4: {
