@@ -63,6 +63,9 @@ void plain(Maker& make, Cases& cases) {
     cases.push_back(product(make, dtype, 64, block == 1 ? 2048 : 2048 / block * block, 3, true));
     cases.push_back(product(make, dtype, 33, 2 * block, 4, false));
     cases.push_back(product(make, dtype, 7, 5 * block, 33, true));
+    // Several tiles in both directions, the last of each a part.
+    for (const uint32_t m : {13u, 29u, 66u})
+      cases.push_back(product(make, dtype, 70, block == 1 ? 40 : 2 * block, m, false));
     cases.push_back(product(make, dtype, 8, block == 1 ? 64 : 4 * block, 8, false, true));
   }
   Case empty = product(make, BRIM_DTYPE_F32, 5, 8, 0, false);
