@@ -237,6 +237,7 @@ static brim_status BRIM_CALL create(const brim_host_api* api, brim_host* host, c
   plugin->api = api;
   plugin->host = host;
   plugin->n_devices = 2;
+  plugin->hollow = 0;
   for (i = 0; i < info->n_settings; ++i) {
     const brim_setting* setting = BRIM_ELEM(brim_setting, info->settings, info->setting_stride, i);
     if (setting->key.len == 7 && memcmp(setting->key.ptr, "devices", 7) == 0 && setting->value.len == 1)
