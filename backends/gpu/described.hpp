@@ -29,7 +29,7 @@ Described read_description(const char* where, const void* settings, uint32_t n, 
     } else if (key == "type") {
       if (value != "integrated" && value != "discrete") {
         fail(BRIM_INVALID_ARGUMENT, "%s: 'type' is '%.*s'; expected integrated or discrete", where,
-             static_cast<int>(std::min<size_t>(value.size(), 80)), value.data());
+             detail::shown(value), value.data());
       }
       d.integrated = value == "integrated";
     } else {
@@ -38,6 +38,29 @@ Described read_description(const char* where, const void* settings, uint32_t n, 
   });
   if (d.memory == 0) fail(BRIM_INVALID_ARGUMENT, "%s needs 'memory', its bytes", where);
   return d;
+}
+
+// A handle on a device of its own that nothing is behind, with the description's name and bandwidth.
+template <class Handle, class Device, class Plugin>
+Handle* make_described(Plugin* plugin, const Described& described) {
+  Handle* handle = make<Handle>(plugin->memory, Handle{nullptr});
+  try {
+    handle->shared = make<Device>(plugin->memory, plugin);
+  } catch (...) {
+    unmake(plugin->memory, handle);
+    throw;
+  }
+  Device* d = handle->shared;
+  d->handles = 1;
+  d->bandwidth = described.bandwidth;
+  std::snprintf(d->name, sizeof d->name, "%s", described.name);
+  std::snprintf(d->driver, sizeof d->driver, "described");
+  return handle;
+}
+
+// FAILED_PRECONDITION for what wants a device that is here.
+[[noreturn]] inline void refuse_described(const char* name) {
+  fail(BRIM_FAILED_PRECONDITION, "%s is described and not here: it answers questions of planning only", name);
 }
 
 }  // namespace brim_gpu

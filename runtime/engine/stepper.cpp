@@ -197,11 +197,11 @@ brim_status Stepper::run_timed(const std::atomic<uint32_t>* cancel, brim_node_ti
   for (const graph::Segment& segment : variant_->segments) {
     Device& device = *residency_.on(segment.device).device;
     for (const graph::Transfer& t : segment.transfers) transfer(*variant_, t, current_->layout->bucket());
+    device.finish();
     for (const uint32_t index : segment.nodes) {
       const graph::Segment alone{segment.device, {}, {index}};
       const auto info = residency_.program_info(*variant_, alone, *current_->layout);
       const Program program = device.create(info->view());
-      device.finish();
       const auto start = std::chrono::steady_clock::now();
       const brim_status status = run_program(segment.device, program.get(), cancel);
       device.finish();
@@ -225,7 +225,6 @@ brim_status Stepper::run_timed(const std::atomic<uint32_t>* cancel, brim_node_ti
       tell(user, &time);
     }
   }
-  for (uint32_t d = 0; d < residency_.n_devices(); ++d) residency_.on(d).device->finish();
   return BRIM_OK;
 }
 

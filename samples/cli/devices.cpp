@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 
 #include "commands.hpp"
@@ -108,10 +107,7 @@ std::string reasons(const Json& report) {
 void save(const Machine& machine, const std::string& path) {
   std::string name = path.substr(path.find_last_of("/\\") + 1);
   name = name.substr(0, name.rfind(".toml"));
-  const std::string toml = machine.runtime.machine(name);
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "wb"), &std::fclose);
-  if (!file || std::fwrite(toml.data(), 1, toml.size(), file.get()) != toml.size() || std::fflush(file.get()) != 0)
-    throw HostError(fmt::format("{}: cannot write the machine there", path));
+  write_file(path, machine.runtime.machine(name), "the machine");
 }
 
 int devices(const DevicesOptions& options) {

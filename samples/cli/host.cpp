@@ -148,6 +148,12 @@ std::string read_file(const std::string& path) {
   return read_all(file.get(), path);
 }
 
+void write_file(const std::string& path, const std::string& text, const char* what) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "wb"), &std::fclose);
+  if (!file || std::fwrite(text.data(), 1, text.size(), file.get()) != text.size() || std::fflush(file.get()) != 0)
+    throw HostError(fmt::format("{}: cannot write {} there", path, what));
+}
+
 std::string read_stdin() { return read_all(stdin, "standard input"); }
 
 }  // namespace cli

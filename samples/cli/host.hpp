@@ -45,6 +45,8 @@ std::string text_of(const nlohmann::json& object, const char* key);
 
 // Whole content. HostError names the file.
 std::string read_file(const std::string& path);
+// In place of what was there; `what` is what the message calls it.
+void write_file(const std::string& path, const std::string& text, const char* what);
 std::string read_stdin();
 
 }  // namespace cli

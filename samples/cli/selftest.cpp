@@ -3,10 +3,9 @@
 // with the machine's description, to attach to a report and to plan from (--on).
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <memory>
 
@@ -69,10 +68,11 @@ const nlohmann::json& plugin_of(const nlohmann::json& report, const std::string&
   throw HostError(fmt::format("{}: the plugin of the device is not in the report", id));
 }
 
-void check_plugin(const SelftestOptions& options, const Machine& machine, const std::string& id, Record& record) {
+void check_plugin(const SelftestOptions& options, const Machine& machine, const nlohmann::json& report,
+                  const std::string& id, Record& record) {
   const fs::path results = fs::temp_directory_path() / fmt::format("brim-selftest-{}.json", std::time(nullptr));
-  std::string command = quoted(options.checker) + ' ' + quoted(text_of(plugin_of(machine.report(), id), "library")) +
-                        " --json " + quoted(results.string());
+  std::string command = quoted(options.checker) + ' ' + quoted(text_of(plugin_of(report, id), "library")) + " --json " +
+                        quoted(results.string());
   if (!options.groups.empty()) command += " --group " + quoted(options.groups);
   const std::string prefix = "backend." + id + '.';
   for (const auto& setting : nlohmann::json::parse(machine.config.describe())) {
@@ -114,8 +114,7 @@ struct Outcome {
 };
 
 // The same prompt on any device: tokens of the vocabulary in an order that no text has.
-Outcome run_model(const SelftestOptions& options, const Machine& machine, const std::string& device) {
-  PlanOptions plan;
+Outcome run_model(const SelftestOptions& options, const Machine& machine, PlanOptions plan, const std::string& device) {
   plan.device = device;
   plan.context = 2 * (kPrompt + kTokens);
   const LoadedModel loaded = load_model(machine, options.runtime, plan, options.model);
@@ -164,16 +163,16 @@ void compare_model(const SelftestOptions& options, uint32_t device, const std::s
     double limit;
   } kModes[] = {{"strict", 1e-3}, {"fast", 5e-2}};
   for (const auto& mode : kModes) {
-    RuntimeOptions runtime = options.runtime;
-    runtime.settings.push_back(fmt::format("plan.numerics={}", mode.numerics));
-    const Machine machine(runtime);
-    const Outcome here = run_model(options, machine, std::to_string(device));
+    PlanOptions plan;
+    plan.numerics = mode.numerics;
+    const Machine machine(options.runtime, plan);
+    const Outcome here = run_model(options, machine, plan, std::to_string(device));
     if (cpu.empty()) {
       record.add(fmt::format("{} numerics: prefill {:.1f}, decode {:.1f} tokens/s; no processor to compare with",
                              mode.numerics, here.prefill, here.decode));
       continue;
     }
-    const Outcome there = run_model(options, machine, cpu);
+    const Outcome there = run_model(options, machine, plan, cpu);
     const double error = relative_error(here.logits, there.logits);
     const std::string line = fmt::format(
         "{} numerics: logits differ from the processors' by {:.2g} (RMS-relative, allowed {:.2g}); "
@@ -204,7 +203,7 @@ int selftest(const SelftestOptions& options) {
                                      : "at a speed that nobody told",
                            text_of(link, "noncoherent")));
   }
-  check_plugin(options, machine, text_of(device, "plugin"), record);
+  check_plugin(options, machine, report, text_of(device, "plugin"), record);
   if (options.model.empty()) {
     record.add("no model was named: nothing was run from end to end");
   } else {
@@ -216,10 +215,8 @@ int selftest(const SelftestOptions& options) {
     compare_model(options, index, cpu, record);
   }
   if (!options.save.empty()) {
-    const std::string text = record.comments() + machine.runtime.machine(fs::path(options.save).stem().string());
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(options.save.c_str(), "wb"), &std::fclose);
-    if (!file || std::fwrite(text.data(), 1, text.size(), file.get()) != text.size() || std::fflush(file.get()) != 0)
-      throw HostError(fmt::format("{}: cannot write the report there", options.save));
+    write_file(options.save, record.comments() + machine.runtime.machine(fs::path(options.save).stem().string()),
+               "the report");
     write_out(fmt::format("kept in {}\n", options.save));
   }
   write_out(record.failed() ? "the selftest FAILED\n" : "the selftest passed\n");

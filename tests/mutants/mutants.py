@@ -288,7 +288,7 @@ class Checker:
         return failure
 
 
-def explanations(file="survivors.txt"):
+def explanations(file):
     """A mutant without its line number, and indented below it why it lives."""
     out, name = {}, None
     path = HERE / file
@@ -326,64 +326,94 @@ def table(results, known):
     return "\n".join(out)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Mutants of the CPU backend against brim-check")
+def arguments(description, smoke):
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("build")
     parser.add_argument("--count", type=int, default=240)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--json", help="write the results here after each mutant")
     parser.add_argument("--again", help="results of an earlier run: only what survived there is run again")
-    parser.add_argument("--smoke", action="store_true", help="one mutant of each of a few small files, which have to be killed")
+    parser.add_argument("--smoke", action="store_true", help=smoke)
     parser.add_argument("--list", action="store_true", help="print the draw and end")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def say_draw(by_file, drawn, seed):
+    print(f"{sum(map(len, by_file.values()))} mutants in {len(by_file)} files; {len(drawn)} drawn with seed {seed}", flush=True)
+
+
+def hold(drawn, options, judge):
+    """The results of all: of those that --again knows as dealt with from there, else what judge(mutant) says: verdict, what
+    killed it and with which words, seconds."""
+    earlier, results = {}, []
+    if options.again:
+        earlier = {r["name"]: r for r in json.loads(pathlib.Path(options.again).read_text())["mutants"]}
+    for number, mutant in enumerate(drawn, 1):
+        before = earlier.get(mutant.name)
+        if before and before["verdict"] != "survived":
+            results.append(before)
+            continue
+        result = {"name": mutant.name, "file": mutant.file, "operator": mutant.operator, **judge(mutant)}
+        results.append(result)
+        say = result["verdict"] + (f" by {result['by']}" if "by" in result else "")
+        print(f"{number:>3} {say:<44} {mutant.name}", flush=True)
+        if options.json:
+            pathlib.Path(options.json).write_text(json.dumps({"seed": options.seed, "mutants": results}, indent=1) + "\n")
+    return results
+
+
+def verdict(failure, refused):
+    out = {"verdict": "not compiled" if refused else "killed" if failure else "survived"}
+    if failure:
+        out["by"], out["finding"] = failure
+    return out
+
+
+def conclude(results, file):
+    """Prints the table; returns how many were killed and how many live unexplained."""
+    known = explanations(file)
+    killed = sum(r["verdict"] == "killed" for r in results)
+    survived = [r for r in results if r["verdict"] == "survived"]
+    unexplained = [r["name"] for r in survived if not known.get(key(r["name"]))]
+    print("\n" + table(results, known))
+    for name in unexplained:
+        print(f"not explained in {file}: {name}")
+    print(f"{killed} killed, {len(survived) - len(unexplained)} equal, {len(unexplained)} not explained")
+    return killed, len(unexplained)
+
+
+def main():
+    options = arguments("Mutants of the CPU backend against brim-check",
+                        "one mutant of each of a few small files, which have to be killed")
     build = Build(options.build)
     by_file = {} if options.smoke else sites(build)
     if options.smoke:
         drawn = [fixed(*of[:3]) for of in SMOKE]
     else:
         drawn = draw(by_file, options.count, options.seed, [f for f, units in build.sees.items() if len(units) > 8])
-    earlier = {}
-    if options.again:
-        earlier = {r["name"]: r for r in json.loads(pathlib.Path(options.again).read_text())["mutants"]}
     if options.list:
         print("\n".join(m.name for m in drawn))
         return 0
     if not options.smoke:
-        print(f"{sum(map(len, by_file.values()))} mutants in {len(by_file)} files; {len(drawn)} drawn with seed {options.seed}", flush=True)
+        say_draw(by_file, drawn, options.seed)
     checker = Checker(build.folder)
     groups = {(of[0], of[1]): [of[3]] for of in SMOKE} if options.smoke else {}
     whole = checker.begin(build.folder / "lib/brim/plugins" / LIBRARY, sorted(set(sum(groups.values(), []))) or checker.groups)
     if whole:
         sys.exit(f"the backend itself does not pass: {whole[0]}: {whole[1]}")
-    known, results = explanations(), []
     with tempfile.TemporaryDirectory(prefix="brim-mutants-") as folder:
-        for number, mutant in enumerate(drawn, 1):
-            result = {"name": mutant.name, "file": mutant.file, "operator": mutant.operator}
-            before = earlier.get(mutant.name)
-            if before and before["verdict"] != "survived":
-                results.append(before)
-                continue
+
+        def judge(mutant):
             start = time.monotonic()
             library = build.make(mutant, pathlib.Path(folder) / "mutant")
             built = time.monotonic()
-            failure = checker.first_failure(library, groups.get((mutant.file, mutant.before)) or checker.order(mutant.file)) if library else None
-            result["verdict"] = "killed" if failure else "survived" if library else "not compiled"
-            if failure:
-                result["by"], result["finding"] = failure
-            result["seconds"] = [round(built - start, 1), round(time.monotonic() - built, 1)]
-            results.append(result)
-            say = result["verdict"] + (f" by {failure[0]}" if failure else "")
-            print(f"{number:>3} {say:<44} {mutant.name}", flush=True)
-            if options.json:
-                pathlib.Path(options.json).write_text(json.dumps({"seed": options.seed, "mutants": results}, indent=1) + "\n")
-    killed = sum(r["verdict"] == "killed" for r in results)
-    survived = [r for r in results if r["verdict"] == "survived"]
-    unexplained = [r["name"] for r in survived if not known.get(key(r["name"]))]
-    print("\n" + table(results, known))
-    for name in unexplained:
-        print("not explained in survivors.txt: " + name)
-    print(f"{killed} killed, {len(survived) - len(unexplained)} equal, {len(unexplained)} not explained")
-    return 1 if unexplained else 0
+            tests = groups.get((mutant.file, mutant.before)) or checker.order(mutant.file)
+            failure = checker.first_failure(library, tests) if library else None
+            seconds = [round(built - start, 1), round(time.monotonic() - built, 1)]
+            return {**verdict(failure, library is None), "seconds": seconds}
+
+        results = hold(drawn, options, judge)
+    return 1 if conclude(results, "survivors.txt")[1] else 0
 
 
 if __name__ == "__main__":

@@ -17,9 +17,7 @@ first, and lets grids be so small that kernels go through them in strides.
 BUILD is the folder of a release build with brim-cuda, its test driver and brim-check. Ends with 0 where every survivor is
 explained in ptx_survivors.txt: it is equal to the original in all that the contract speaks of.
 """
-import argparse
 import collections
-import json
 import os
 import pathlib
 import re
@@ -31,7 +29,6 @@ import time
 import mutants
 from operators import Mutant, swap
 
-SEED = 20
 DRIVER_OPTIONS = "reversed=1,groups=8,most=20000000"  # attention has no strides and wants eight
 MOST_TESTS = 4  # that a mutant is held against: those that run its instruction, the quickest ones
 # The mutants of the everyday tests: a kernel, an operator whose last place in it is taken, and the test that kills.
@@ -216,22 +213,11 @@ def coverage(texts, reach):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Mutants of the CUDA kernels against brim-check")
-    parser.add_argument("build")
-    parser.add_argument("--count", type=int, default=240)
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--json", help="write the results here after each mutant")
-    parser.add_argument("--again", help="results of an earlier run: only what survived there is run again")
-    parser.add_argument("--smoke", action="store_true", help="a few fixed mutants of small kernels, which have to be killed")
-    parser.add_argument("--list", action="store_true", help="print the draw and end")
-    options = parser.parse_args()
+    options = mutants.arguments("Mutants of the CUDA kernels against brim-check",
+                                "a few fixed mutants of small kernels, which have to be killed")
     folder = pathlib.Path(options.build).resolve()
     texts = Texts(folder)
     checker = mutants.Checker(folder, ["--option", f"cuda.driver={folder}/lib/test/libcuda.so.1"])
-    earlier = {}
-    if options.again:
-        earlier = {r["name"]: r for r in json.loads(pathlib.Path(options.again).read_text())["mutants"]}
-    known, results = mutants.explanations("ptx_survivors.txt"), []
     with tempfile.TemporaryDirectory(prefix="brim-ptx-mutants-") as scratch:
         scratch = pathlib.Path(scratch)
         tests = [test for _, _, test in SMOKE] if options.smoke else checker.tests("ops")
@@ -244,36 +230,20 @@ def main():
             for kernel, (part, *_) in texts.kernels.items():
                 by_part[part] += texts.mutants(kernel, reach.lines(kernel))
             drawn = mutants.draw(by_part, options.count, options.seed, weights=WEIGHTS)
-            print(f"{sum(map(len, by_part.values()))} mutants in {len(by_part)} files; {len(drawn)} drawn with seed {options.seed}", flush=True)
+            mutants.say_draw(by_part, drawn, options.seed)
         if options.list:
             print("\n".join(m.name for m in drawn))
             return 0
-        for number, mutant in enumerate(drawn, 1):
-            before = earlier.get(mutant.name)
-            if before and before["verdict"] != "survived":
-                results.append(before)
-                continue
+
+        def judge(mutant):
             start = time.monotonic()
             library = texts.make(mutant, scratch / "mutant")
             failure = checker.first_failure(library, reach.tests[mutant.file.split("/")[1], mutant.line][:MOST_TESTS])
             refused = failure and "loading kernels" in failure[1]
-            result = {"name": mutant.name, "file": mutant.file, "operator": mutant.operator,
-                      "verdict": "not compiled" if refused else "killed" if failure else "survived",
-                      "seconds": round(time.monotonic() - start, 1)}
-            if failure:
-                result["by"], result["finding"] = failure
-            results.append(result)
-            say = result["verdict"] + (f" by {failure[0]}" if failure else "")
-            print(f"{number:>3} {say:<36} {mutant.name}", flush=True)
-            if options.json:
-                pathlib.Path(options.json).write_text(json.dumps({"seed": options.seed, "mutants": results}, indent=1) + "\n")
-    killed = sum(r["verdict"] == "killed" for r in results)
-    survived = [r for r in results if r["verdict"] == "survived"]
-    unexplained = [r["name"] for r in survived if not known.get(mutants.key(r["name"]))]
-    print("\n" + mutants.table(results, known))
-    for name in unexplained:
-        print("not explained in ptx_survivors.txt: " + name)
-    print(f"{killed} killed, {len(survived) - len(unexplained)} equal, {len(unexplained)} not explained")
+            return {**mutants.verdict(failure, refused), "seconds": round(time.monotonic() - start, 1)}
+
+        results = mutants.hold(drawn, options, judge)
+    killed, unexplained = mutants.conclude(results, "ptx_survivors.txt")
     return 1 if unexplained or (options.smoke and killed < len(SMOKE)) else 0
 
 

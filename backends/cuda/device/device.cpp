@@ -181,23 +181,13 @@ brim_device* describe_device(brim_plugin* plugin, const void* settings, uint32_t
     fail(BRIM_INVALID_ARGUMENT, "%s: compute capability %u.%u; 7.5 or newer is needed", kWhere, capability / 10,
          capability % 10);
   }
-  brim_device* handle = make<brim_device>(plugin->memory, brim_device{nullptr});
-  try {
-    handle->shared = make<Device>(plugin->memory, plugin);
-  } catch (...) {
-    unmake(plugin->memory, handle);
-    throw;
-  }
+  brim_device* handle = brim_gpu::make_described<brim_device, Device>(plugin, described);
   Device* d = handle->shared;
-  d->handles = 1;
   d->facts = facts;
   d->facts.integrated = described.integrated;
   d->facts.total = described.memory;
-  d->bandwidth = described.bandwidth;
   d->kind = classify(d->facts);
   d->capability = capability;
-  std::snprintf(d->name, sizeof d->name, "%s", described.name);
-  std::snprintf(d->driver, sizeof d->driver, "described");
   std::snprintf(d->architecture, sizeof d->architecture, "sm_%u, %s", capability, class_name(d->kind));
   return handle;
 }
@@ -264,9 +254,7 @@ uint64_t heap_budget(Device* device, uint32_t heap) {
 }
 
 void need_alive(const Device* device) {
-  if (!device->live()) {
-    fail(BRIM_FAILED_PRECONDITION, "%s is described and not here: it answers questions of planning only", device->name);
-  }
+  if (!device->live()) brim_gpu::refuse_described(device->name);
   if (device->lost.load(std::memory_order_relaxed)) {
     fail(BRIM_DEVICE_LOST, "%s was lost before; close it and open it again", device->name);
   }

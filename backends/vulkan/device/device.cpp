@@ -320,15 +320,8 @@ brim_device* describe_device(brim_plugin* plugin, const void* settings, uint32_t
   const brim_gpu::Described described =
       brim_gpu::read_description("the description of a Vulkan device", settings, n, stride,
                                  {"name", "memory", "bandwidth", "type"}, [](std::string_view, std::string_view) {});
-  brim_device* handle = make<brim_device>(plugin->memory, brim_device{nullptr});
-  try {
-    handle->shared = make<Device>(plugin->memory, plugin);
-  } catch (...) {
-    unmake(plugin->memory, handle);
-    throw;
-  }
+  brim_device* handle = brim_gpu::make_described<brim_device, Device>(plugin, described);
   Device* d = handle->shared;
-  d->handles = 1;
   d->type = described.integrated ? VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU : VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
   // Its own memory; a card's next to the system's, of which the description says nothing.
   d->memory.memoryHeapCount = d->memory.memoryTypeCount = described.integrated ? 1 : 2;
@@ -345,9 +338,6 @@ brim_device* describe_device(brim_plugin* plugin, const void* settings, uint32_t
   d->heaps = arrange_heaps(d->memory, d->type);
   d->max_alloc = UINT64_MAX;
   d->max_groups = 65535;  // what Vulkan guarantees
-  d->bandwidth = described.bandwidth;
-  std::snprintf(d->name, sizeof d->name, "%s", described.name);
-  std::snprintf(d->driver, sizeof d->driver, "described");
   std::snprintf(d->architecture, sizeof d->architecture, "Vulkan 1.2");
   return handle;
 }
@@ -427,9 +417,7 @@ uint64_t heap_budget(Device* device, uint32_t index) {
 }
 
 void need_alive(const Device* device) {
-  if (!device->live()) {
-    fail(BRIM_FAILED_PRECONDITION, "%s is described and not here: it answers questions of planning only", device->name);
-  }
+  if (!device->live()) brim_gpu::refuse_described(device->name);
   if (device->lost.load(std::memory_order_relaxed)) {
     fail(BRIM_DEVICE_LOST, "%s was lost before; close it and open it again", device->name);
   }
