@@ -29,7 +29,7 @@ struct BenchOptions {
   RuntimeOptions runtime;
   PlanOptions plan;
   std::string model, format = "table";
-  uint32_t n_prompt = 512, n_gen = 64, repetitions = 5;
+  uint32_t n_prompt = 512, n_gen = 64, depth = 0, sequences = 1, repetitions = 5;
   bool per_op = false;
 };
 
@@ -65,11 +65,13 @@ double macs_per_token(const LoadedModel& loaded) {
 
 class Bench {
  public:
-  Bench(const LoadedModel& loaded) : session_(loaded.model), n_vocab_(loaded.info.n_vocab) {}
+  // Everything is measured behind `depth` tokens, decoding with so many sequences side by side.
+  Bench(const LoadedModel& loaded, uint32_t depth, uint32_t sequences)
+      : session_(loaded.model), n_vocab_(loaded.info.n_vocab), depth_(depth), sequences_(sequences) {}
 
   // Tokens/s of n tokens in one call.
   double prefill(uint32_t n) {
-    return timed(n, [&](uint32_t sequence) { session_.step(prompt(sequence, n), &interrupt::token()); });
+    return timed(1, n, [&](std::span<const uint32_t> s) { session_.step(prompt(s[0], n), &interrupt::token()); });
   }
 
   // Where the time of one step of n tokens goes, and that of a token behind them.
@@ -81,12 +83,13 @@ class Bench {
     session_.remove(sequence);
   }
 
-  // Tokens/s of n steps of one token.
+  // Tokens/s, of all sequences together, of n steps of one token each.
   double decode(uint32_t n) {
-    return timed(n, [&](uint32_t sequence) {
+    std::vector<brim_row> rows(sequences_);
+    return timed(sequences_, n, [&](std::span<const uint32_t> s) {
       for (uint32_t i = 0; i < n; ++i) {
-        const brim_row row = next_row(sequence, uint32_t{1} << BRIM_OUTPUT_LOGITS);
-        session_.step(std::span(&row, 1), &interrupt::token());
+        for (uint32_t k = 0; k < sequences_; ++k) rows[k] = next_row(s[k], uint32_t{1} << BRIM_OUTPUT_LOGITS);
+        session_.step(rows, &interrupt::token());
       }
     });
   }
@@ -108,17 +111,21 @@ class Bench {
   }
 
   template <class Work>
-  double timed(uint32_t n, Work&& work) {
-    const uint32_t sequence = session_.create_sequence();
+  double timed(uint32_t sequences, uint32_t n, Work&& work) {
+    std::vector<uint32_t> all;
+    for (uint32_t k = 0; k < sequences; ++k) {
+      all.push_back(session_.create_sequence());
+      if (depth_ > 0) session_.step(prompt(all.back(), depth_), &interrupt::token());
+    }
     const auto start = std::chrono::steady_clock::now();
-    work(sequence);
+    work(all);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    session_.remove(sequence);
-    return n / took.count();
+    for (const uint32_t sequence : all) session_.remove(sequence);
+    return double(sequences) * n / took.count();
   }
 
   brim::Session session_;
-  uint32_t n_vocab_;
+  uint32_t n_vocab_, depth_, sequences_;
   uint64_t state_ = 1;
 };
 
@@ -142,11 +149,13 @@ std::string mebibytes(uint64_t bytes) {
 int bench(const BenchOptions& options) {
   if (options.n_prompt == 0 && options.n_gen == 0) throw UsageError("nothing to measure: -p and -n are both 0");
   PlanOptions plan = options.plan;
-  if (!plan.context) plan.context = std::max(options.n_prompt + (options.per_op ? 1 : 0), options.n_gen);
+  if (!plan.context) {
+    plan.context = options.depth + std::max(options.n_prompt + (options.per_op ? 1 : 0), options.n_gen);
+  }
   const Machine machine(options.runtime, plan);
-  const LoadedModel loaded = load_model(machine, options.runtime, plan, options.model);
+  const LoadedModel loaded = load_model(machine, options.runtime, plan, options.model, options.sequences);
   const uint32_t threads = threads_in_use(machine);
-  Bench bench(loaded);
+  Bench bench(loaded, options.depth, options.sequences);
   Probe probe(threads);
   Limits limits;
   std::vector<double> prefill_runs, decode_runs;
@@ -176,7 +185,8 @@ int bench(const BenchOptions& options) {
 
   const Speed prefill = speed_of(prefill_runs), decode = speed_of(decode_runs);
   const double bandwidth = limits.bandwidth;
-  const double used = static_cast<double>(loaded.plan_info.bytes_per_token) * decode.mean;
+  // A step reads the weights once for all its sequences.
+  const double used = static_cast<double>(loaded.plan_info.bytes_per_token) * decode.mean / options.sequences;
   const double macs = macs_per_token(loaded);
   const auto report = machine.report();
   const uint32_t device = options.plan.device.empty() ? 0 : find_device(report, options.plan.device);
@@ -202,6 +212,8 @@ int bench(const BenchOptions& options) {
                           {"n_batch", loaded.plan_info.n_batch},
                           {"n_prompt", options.n_prompt},
                           {"n_gen", options.n_gen},
+                          {"depth", options.depth},
+                          {"sequences", options.sequences},
                           {"repetitions", options.repetitions},
                           {"prefill_tps", speed_or_null(prefill_runs, prefill.mean)},
                           {"prefill_tps_sd", speed_or_null(prefill_runs, prefill.deviation)},
@@ -227,8 +239,10 @@ int bench(const BenchOptions& options) {
     rows.push_back({name, mebibytes(loaded.info.file_bytes), count_text(loaded.info.n_parameters), backend,
                     std::to_string(threads), test, fmt::format("{:.2f} ± {:.2f}", speed.mean, speed.deviation)});
   };
-  if (options.n_prompt > 0) add(fmt::format("pp{}", options.n_prompt), prefill);
-  if (options.n_gen > 0) add(fmt::format("tg{}", options.n_gen), decode);
+  const std::string behind = options.depth > 0 ? fmt::format(" @ d{}", options.depth) : "";
+  const std::string together = options.sequences > 1 ? fmt::format(" x{}", options.sequences) : "";
+  if (options.n_prompt > 0) add(fmt::format("pp{}{}", options.n_prompt, behind), prefill);
+  if (options.n_gen > 0) add(fmt::format("tg{}{}{}", options.n_gen, together, behind), decode);
   if (options.format == "md") {
     std::string out =
         "| model | size | params | backend | threads | test | t/s |\n"
@@ -251,11 +265,12 @@ int bench(const BenchOptions& options) {
                        share(limits.integer_macs, limits.integer_how), share(limits.float_macs, limits.float_how));
   }
   if (options.n_gen > 0 && bandwidth > 0) {
-    out += fmt::format("decode reads {} a token: {:.1f} of {:.1f} GB/s ({}), {:.0f} % of memory bandwidth\n",
+    out += fmt::format("decode reads {} of weights a step: {:.1f} of {:.1f} GB/s ({}), {:.0f} % of memory bandwidth\n",
                        bytes_text(loaded.plan_info.bytes_per_token), used / 1e9, bandwidth / 1e9, limits.pattern,
                        100 * used / bandwidth);
   }
-  if (options.n_gen > 0) out += against_prediction(loaded.plan, decode.mean);
+  if (options.n_gen > 0 && options.depth == 0 && options.sequences == 1)
+    out += against_prediction(loaded.plan, decode.mean);
   if (options.per_op) {
     out += '\n' + prefill_ops.table(fmt::format("pp{}", in_step)) + '\n' + decode_ops.table("tg1");
   }
@@ -271,7 +286,8 @@ Command add_bench(CLI::App& program) {
   explain(
       *app,
       "Measures the speed of a model in tokens/s: \"pp512\" is a prefill of 512 tokens, \"tg64\" a generation of 64, "
-      "each from an empty context. One round warms up, the others give mean and standard deviation. Decoding reads "
+      "each from an empty context, or behind --depth tokens. One round warms up, the others give mean and standard "
+      "deviation. Decoding reads "
       "every weight once a token, so it is also given as a share of the memory bandwidth, and prefill as a share of "
       "what "
       "the processor's multiply-add instructions could do; both limits are measured between the rounds.");
@@ -279,6 +295,12 @@ Command add_bench(CLI::App& program) {
   app->add_option("-p,--n-prompt", options->n_prompt, "Tokens of the prefill, default 512; 0: leave it out")
       ->type_name("N");
   app->add_option("-n,--n-gen", options->n_gen, "Tokens of the generation, default 64; 0: leave it out")
+      ->type_name("N");
+  app->add_option("-d,--depth", options->depth, "Tokens of context in front of all that is measured, default 0")
+      ->type_name("N");
+  app->add_option("-s,--seqs", options->sequences,
+                  "Texts that decode side by side, default 1: tokens/s of all together")
+      ->check(CLI::PositiveNumber)
       ->type_name("N");
   app->add_option("-r,--repetitions", options->repetitions, "Rounds that count, default 5")
       ->check(CLI::PositiveNumber)
@@ -294,6 +316,7 @@ Command add_bench(CLI::App& program) {
       "Examples:\n"
       "  brim bench model.gguf -t 8\n"
       "  brim bench model.gguf -p 2048 -n 128 -r 3 -o md\n"
+      "  brim bench model.gguf -p 0 -s 8 -d 4096\n"
       "  brim bench model.gguf --per-op\n"
       "  brim bench model.gguf -o json | jq .decode_tps");
   return {app, [options] { return bench(*options); }};

@@ -127,11 +127,12 @@ LoadedModel load_model(const Machine& machine, const RuntimeOptions& options, co
   brim::Model model(machine.runtime, path);
   const brim_model_info info = model.info();
   brim::Plan plan = make_plan(machine, model, plan_options, n_seqs);
-  const brim_plan_info plan_info = plan.info();
   const auto start = std::chrono::steady_clock::now();
   ProgressBar bar(!options.quiet);
   model.load(plan, &interrupt::token(), bar.callback());
   bar.clear();
+  plan = model.plan();  // lower than what was planned, where memory was refused on the way
+  const brim_plan_info plan_info = plan.info();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   return {std::move(model), info, std::move(plan), plan_info, took.count()};
 }

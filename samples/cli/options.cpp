@@ -97,9 +97,10 @@ void add_plan_options(CLI::App& app, PlanOptions& options) {
       ->check(CLI::IsMember({"fast", "strict"}))
       ->group(group);
   app.add_option("--load", options.load,
-                 "map: read weights in place from the file; read: copy them into memory; auto: the backend's choice")
+                 "map: read weights in place from the file; read: copy them into memory; direct: the same past the "
+                 "system's file cache; auto: what suits each device's memory")
       ->type_name("HOW")
-      ->check(CLI::IsMember({"auto", "map", "read"}))
+      ->check(CLI::IsMember({"auto", "map", "read", "direct"}))
       ->group(group);
   app.add_option("--device", options.device, "Put every layer on this device: its number or name in `brim devices`")
       ->type_name("DEVICE")

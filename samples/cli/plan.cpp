@@ -7,6 +7,7 @@
 
 #include "commands.hpp"
 #include "host.hpp"
+#include "remote.hpp"
 #include "terminal.hpp"
 #include "words.hpp"
 
@@ -21,7 +22,8 @@ struct PlanCommandOptions {
 };
 
 const char* load_name(uint32_t load) {
-  return load == BRIM_LOAD_MAP ? "map" : load == BRIM_LOAD_READ ? "read" : "auto";
+  static constexpr const char* kNames[] = {"auto", "map", "read", "direct"};
+  return load < std::size(kNames) ? kNames[load] : "?";
 }
 
 // "layers 0 to 42", "layers 43 to 79 and experts of 5 layers" by device, from the explanation.
@@ -98,7 +100,10 @@ std::string refusal_json(const brim::Failure& failure) {
 
 int plan(const PlanCommandOptions& options) {
   const Machine machine(options.runtime, options.plan);
-  const brim::Model model(machine.runtime, options.model);
+  std::optional<RemoteHeader> remote;
+  if (is_url(options.model)) remote.emplace(options.model);
+  const brim::Model model = remote ? remote->open(machine.runtime) : brim::Model(machine.runtime, options.model);
+  if (remote && !options.runtime.quiet) write_err(remote->fetched() + '\n');
   std::optional<brim::Plan> made;
   try {
     made = make_plan(machine, model, options.plan);
@@ -192,6 +197,7 @@ Command add_plan(CLI::App& program) {
       "  brim plan model.gguf -c 32768 --kv q8_0\n"
       "  brim plan llama-3-70b:q4_k_m      a shape in place of a file; `brim plan list:` names all\n"
       "  brim plan llama-3-70b:q4_k_m --on rtx-spark\n"
+      "  brim plan https://.../model.gguf  its header is fetched, some MB\n"
       "  brim plan model.gguf -o json | jq .decisions");
   return {app, [options] { return plan(*options); }};
 }

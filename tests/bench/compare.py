@@ -51,15 +51,18 @@ def run(command):
 
 
 def brim(path, extra):
-    def measure(model, threads, prompt, gen):
-        return run([path, "bench", model, "-p", str(prompt), "-n", str(gen), "-t", str(threads), "-r", "1",
-                    "-o", "json", "--quiet", *extra])
+    def measure(model, threads, args):
+        return run([path, "bench", model, "-p", str(args.prompt), "-n", str(args.gen), "-d", str(args.depth),
+                    "-s", str(args.seqs), "-t", str(threads), "-r", "1", "-o", "json", "--quiet", *extra])
     return measure
 
 
 def llama_bench(path):
-    def measure(model, threads, prompt, gen):
-        rows = run([path, "-m", model, "-p", str(prompt), "-n", str(gen), "-t", str(threads), "-r", "1", "-o", "json"])
+    def measure(model, threads, args):
+        if args.seqs > 1:
+            sys.exit("llama-bench decodes one sequence; leave --peer out with --seqs")
+        rows = run([path, "-m", model, "-p", str(args.prompt), "-n", str(args.gen), "-d", str(args.depth), "-fa", "1",
+                    "-t", str(threads), "-r", "1", "-o", "json"])
         out = {"prefill_tps": None, "decode_tps": None}
         for row in rows:
             out["prefill_tps" if row["n_prompt"] else "decode_tps"] = row["avg_ts"]
@@ -68,9 +71,9 @@ def llama_bench(path):
 
 
 def node(folder):
-    def measure(model, threads, prompt, gen):
-        return run(["node", HERE / "compare_node.mjs", folder, os.path.abspath(model), str(threads), str(prompt),
-                    str(gen)])
+    def measure(model, threads, args):
+        return run(["node", HERE / "compare_node.mjs", folder, os.path.abspath(model),
+                    *map(str, (threads, args.prompt, args.gen, args.depth, args.seqs))])
     return measure
 
 
@@ -81,7 +84,7 @@ def measure_round(engines, turn, args, model, threads):
     results = {}
     for name in names:
         before, own, start = busy_seconds(), children_seconds(), time.monotonic()
-        results[name] = engines[name](model, threads, args.prompt, args.gen)
+        results[name] = engines[name](model, threads, args)
         elapsed = time.monotonic() - start
         own = children_seconds() - own
         foreign = max(0.0, busy_seconds() - before - own) / (elapsed * os.cpu_count())
@@ -111,7 +114,7 @@ def summarise(rounds, engines):
         if out[name]["prefill_tps"] and macs:
             out[name]["prefill_gmacs"] = macs * out[name]["prefill_tps"] / 1e9
         if out[name]["decode_tps"]:
-            out[name]["decode_gbs"] = read * out[name]["decode_tps"] / 1e9
+            out[name]["decode_gbs"] = read * out[name]["decode_tps"] / first["sequences"] / 1e9
     return out
 
 
@@ -191,7 +194,7 @@ def roofline(results, engines, prompt):
             if not s["macs_per_token"]:
                 continue
             intensity = s["macs_per_token"] / s["bytes_per_token"]
-            points = ((s[name]["decode_tps"], intensity, "decode"), (s[name]["prefill_tps"], intensity * prompt, "prefill"))
+            points = ((s[name]["decode_tps"], intensity * r["rounds"][0]["brim"]["sequences"], "decode"), (s[name]["prefill_tps"], intensity * prompt, "prefill"))
             for tps, x, what in points:
                 if not tps:
                     continue
@@ -215,6 +218,8 @@ def main():
     parser.add_argument("--foreign", type=float, default=0.03, help="share of all processors that others may take")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--gen", type=int, default=64)
+    parser.add_argument("--depth", type=int, default=0, help="tokens of context in front of what is measured")
+    parser.add_argument("--seqs", type=int, default=1, help="sequences that decode side by side")
     parser.add_argument("--out", help="JSON of every round")
     parser.add_argument("--plot", help="SVG")
     args = parser.parse_args()

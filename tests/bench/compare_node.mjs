@@ -1,38 +1,54 @@
 // One measurement of llama.cpp as the npm package node-llama-cpp ships it: JSON as compare.py wants it.
-//     node compare_node.mjs FOLDER MODEL THREADS PROMPT GEN
+//     node compare_node.mjs FOLDER MODEL THREADS PROMPT GEN DEPTH SEQS
 // FOLDER holds node_modules with the package. The prefill gives logits of its last token, decoding picks the likeliest;
-// a round before the one that counts warms up.
+// both behind DEPTH tokens of context, with flash attention; SEQS sequences decode side by side. A round before the one
+// that counts warms up.
 import path from "node:path";
 import {pathToFileURL} from "node:url";
 
-const [folder, modelPath, threads, nPrompt, nGen] = process.argv.slice(2).map((a, i) => (i < 2 ? a : Number(a)));
+const [folder, modelPath, ...numbers] = process.argv.slice(2);
+const [threads, nPrompt, nGen, depth, seqs] = numbers.map(Number);
 const entry = path.resolve(folder, "node_modules", "node-llama-cpp", "dist", "index.js");
 const {getLlama} = await import(pathToFileURL(entry).href);
 
 const llama = await getLlama({gpu: false, build: "never", progressLogs: false, maxThreads: threads});
 const model = await llama.loadModel({modelPath});
 const context = await model.createContext({
-  contextSize: Math.max(nPrompt, nGen) + 16,
+  contextSize: depth + Math.max(nPrompt, nGen) + 16,
+  sequences: seqs,
   batchSize: 512,
+  flashAttention: true,
   threads: {ideal: threads, min: threads}
 });
-const sequence = context.getSequence();
-const tokens = Array.from({length: nPrompt}, (_, i) => 100 + (i * 7919) % 20000);
+const sequences = Array.from({length: seqs}, () => context.getSequence());
+const greedy = {temperature: 0, yieldEogToken: true};
+const tokens = (n, first) => Array.from({length: n}, (_, i) => 100 + ((first + i) * 7919) % 20000);
+
+// The context in front of what is measured.
+async function fill(sequence) {
+  await sequence.clearHistory();
+  if (depth > 0) await sequence.evaluateWithoutGeneratingNewTokens(tokens(depth, 0));
+}
 
 async function decode(n) {
-  await sequence.clearHistory();
-  const made = sequence.evaluate([100], {temperature: 0, yieldEogToken: true});
+  const made = [];
+  for (const sequence of sequences) {
+    await fill(sequence);
+    made.push(sequence.evaluate([100], greedy));
+  }
   const start = performance.now();
-  for (let i = 0; i < n; ++i) await made.next();
+  await Promise.all(made.map(async (m) => {
+    for (let i = 0; i < n; ++i) await m.next();
+  }));
   const seconds = (performance.now() - start) / 1000;
-  await made.return();
-  return n / seconds;
+  for (const m of made) await m.return();
+  return (seqs * n) / seconds;
 }
 
 async function prefill() {
-  await sequence.clearHistory();
+  await fill(sequences[0]);
   const start = performance.now();
-  const made = sequence.evaluate(tokens, {temperature: 0, yieldEogToken: true});
+  const made = sequences[0].evaluate(tokens(nPrompt, depth), greedy);
   await made.next();
   const seconds = (performance.now() - start) / 1000;
   await made.return();

@@ -7,6 +7,7 @@
 
 #include "../support/temp_folder.hpp"
 #include "command.hpp"
+#include "range_server.hpp"
 
 using namespace brim::test;
 using Json = nlohmann::json;
@@ -99,6 +100,61 @@ TEST_CASE("plan answers for a shape without a file, and a refusal is JSON too") 
   CHECK(refused.code == 1);
   CHECK(Json::parse(refused.out).at("fits") == false);
   CHECK(has(refused.err, "What would fit"));
+}
+
+TEST_CASE("plan fetches no more of a model on a server than its header") {
+#if !defined(BRIM_CLI_CURL)
+  MESSAGE("skipped: this build has no libcurl");
+#else
+  const TempFolder folder;
+  GgufBuilder model = tiny_model(Head::kRandom);
+  model.set("long.text", std::string(3 << 20, 'x'));  // the header is longer than a first guess
+  model.write(folder / "model.gguf");
+  std::ifstream in(folder / "model.gguf", std::ios::binary);
+  const std::string header{std::istreambuf_iterator<char>(in), {}};
+  const std::string file = header + std::string(20 << 20, 0);
+  const Outcome local = brim_command("plan --json header:" + quote(folder / "model.gguf"));
+  REQUIRE(local.code == 0);
+  const auto plan_of = [](const Outcome& o) {
+    Json plan = Json::parse(o.out);
+    return Json{plan.at("weights_bytes"), plan.at("kv_bytes"), plan.at("workspace_bytes"), plan.at("layers")};
+  };
+  for (const auto kind : {RangeServer::Kind::kRanges, RangeServer::Kind::kMoved}) {
+    RangeServer server(file, kind);
+    const Outcome remote = brim_command("plan --json " + server.url());
+    CAPTURE(remote.err);
+    REQUIRE(remote.code == 0);
+    CHECK(plan_of(remote) == plan_of(local));
+    CHECK(has(remote.err, "4.2 MB of "));
+    uint64_t bytes = 0;
+    for (const auto& [first, last] : server.asked()) {
+      CHECK(first == bytes);  // nothing comes twice
+      bytes = last + 1;
+    }
+    CHECK(bytes == 4 << 20);
+  }
+  {
+    RangeServer server(file, RangeServer::Kind::kGone);
+    const Outcome gone = brim_command("plan " + server.url());
+    CHECK(gone.code == 1);
+    CHECK(has(gone.err, server.url() + ": the server answered 404"));
+  }
+  {
+    RangeServer server(file, RangeServer::Kind::kWhole);
+    const Outcome whole = brim_command("plan " + server.url());
+    CHECK(whole.code == 1);
+    CHECK(has(whole.err, "whole files only"));
+  }
+  {
+    RangeServer server("no model at all", RangeServer::Kind::kRanges);
+    const Outcome wrong = brim_command("plan " + server.url());
+    CHECK(wrong.code == 1);
+    CHECK(has(wrong.err, "GGUF"));
+  }
+  const Outcome nobody = brim_command("plan http://127.0.0.1:1/model.gguf");
+  CHECK(nobody.code == 1);
+  CHECK(has(nobody.err, "http://127.0.0.1:1/model.gguf: "));
+#endif
 }
 
 TEST_CASE("what calibrate measured is predicted afterwards, and run says how far it was off") {
