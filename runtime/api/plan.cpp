@@ -1,4 +1,4 @@
-// brim_plan_*, brim_model_load and brim_model_unload.
+// brim_plan_*, brim_model_load, brim_model_get_plan and brim_model_unload.
 #include <api/guard.hpp>
 #include <api/handles.hpp>
 #include <base/pace.hpp>
@@ -35,9 +35,10 @@ negotiator::Request request_of(const brim_plan_request* given) {
     request.kv_least = dtype_of(o.text("plan.kv_least"));
     request.ctx_least = static_cast<uint32_t>(o.integer("plan.context_least"));
     request.unsafe_overcommit = o.boolean("plan.unsafe_overcommit");
-    request.load = o.text("load.io") == "map"    ? BRIM_LOAD_MAP
-                   : o.text("load.io") == "read" ? BRIM_LOAD_READ
-                                                 : BRIM_LOAD_AUTO;
+    request.load = o.text("load.io") == "map"      ? BRIM_LOAD_MAP
+                   : o.text("load.io") == "read"   ? BRIM_LOAD_READ
+                   : o.text("load.io") == "direct" ? BRIM_LOAD_DIRECT
+                                                   : BRIM_LOAD_AUTO;
   }
   const auto take = [](auto& to, auto from) {
     if (from) to = from;
@@ -62,6 +63,20 @@ negotiator::Request request_of(const brim_plan_request* given) {
     request.limits.push_back({l.pool, l.bytes});
   }
   return request;
+}
+
+// All or nothing: what was reserved and allocated is given back where it fails.
+void load(Model& model, const std::shared_ptr<const negotiator::Plan>& plan, const engine::LoadOptions& options) {
+  plan->model->file.check_unchanged();
+  auto left = negotiator::untouched(*plan);
+  negotiator::Ledger::Promise promise;
+  {
+    const std::lock_guard budgets(model.runtime->mutex);
+    promise = negotiator::reserve(*plan);
+  }
+  model.engine = std::make_shared<engine::Engine>(plan, options);
+  promise.settle(std::move(left));
+  model.promise = std::move(promise);
 }
 
 }  // namespace
@@ -144,17 +159,28 @@ brim_status brim_model_load(brim_model* handle, const brim_plan* plan, const bri
     }
     const std::lock_guard lock(model.mutex);
     if (model.engine) fail(BRIM_FAILED_PRECONDITION, "{} is loaded already; unload it first", model.open->file.path());
-    const negotiator::Plan& wanted = *plan->plan;
-    wanted.model->file.check_unchanged();
-    auto left = negotiator::untouched(wanted);
-    negotiator::Ledger::Promise promise;
-    {
-      const std::lock_guard budgets(model.runtime->mutex);
-      promise = negotiator::reserve(wanted);
+    std::shared_ptr<const negotiator::Plan> now = plan->plan;
+    for (;;) {
+      try {
+        load(model, now, options);
+        return;
+      } catch (const Error& e) {
+        if (e.code != BRIM_OUT_OF_MEMORY) throw;
+        const std::lock_guard budgets(model.runtime->mutex);
+        now = negotiator::next_plan(*now, e);
+        if (!now) throw;
+      }
     }
-    model.engine = std::make_shared<engine::Engine>(plan->plan, options);
-    promise.settle(std::move(left));
-    model.promise = std::move(promise);
+  });
+}
+
+brim_status brim_model_get_plan(brim_model* handle, brim_plan** out, brim_error* error) {
+  return guard(error, [&] {
+    need(out, "out") = nullptr;
+    Model& model = *need(handle, "model").model;
+    const std::lock_guard lock(model.mutex);
+    if (!model.engine) fail(BRIM_FAILED_PRECONDITION, "{} is not loaded", model.open->file.path());
+    *out = new brim_plan{model.engine->shared_plan()};
   });
 }
 

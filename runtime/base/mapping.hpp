@@ -28,6 +28,8 @@ class File {
 
   // Fills `to` from `offset` on. A range past size() is INVALID_ARGUMENT; a file that became shorter is DATA_CORRUPT.
   void read(uint64_t offset, std::span<std::byte> to) const;
+  // The system's cache need not keep these bytes.
+  void forget(uint64_t offset, uint64_t bytes) const noexcept { os::forget(handle_, offset, bytes); }
   // Throws FAILED_PRECONDITION when size or time of change differ from those at opening.
   void check_unchanged() const;
 

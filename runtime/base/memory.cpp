@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <base/error.hpp>
 #include <base/memory.hpp>
+#include <base/os/machine.hpp>
 #include <bit>
 #include <new>
 
@@ -22,12 +23,32 @@ bool silence() {
   return true;
 }
 
+// From here on blocks are pages of their own: a model's memory goes back to the system when the model goes, whichever
+// thread frees it, and not when the allocator comes round to it.
+constexpr size_t kOwnPages = size_t{1} << 20;
+
+// Lies before such a block.
+struct Pages {
+  void* begin;
+  size_t bytes;
+};
+
 void* raw_alloc(size_t bytes, size_t alignment) {
   static const bool silent = silence();
   // Not mi_malloc_aligned: in 2.0.9 it gives blocks of 256, 512 and 1024 bytes that are aligned to 128 only.
-  return silent ? mi_malloc_aligned_at(bytes, alignment, 0) : nullptr;
+  if (bytes < kOwnPages) return silent ? mi_malloc_aligned_at(bytes, alignment, 0) : nullptr;
+  const Pages pages = {os::take_pages(bytes + alignment + sizeof(Pages)), bytes + alignment + sizeof(Pages)};
+  if (!pages.begin) return nullptr;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(pages.begin) + sizeof(Pages);
+  auto* block = reinterpret_cast<Pages*>((begin + alignment - 1) / alignment * alignment);
+  block[-1] = pages;
+  return block;
 }
-void raw_free(void* block) noexcept { mi_free(block); }
+void raw_free(void* block) noexcept {
+  if (mi_is_in_heap_region(block)) return mi_free(block);
+  const Pages pages = static_cast<Pages*>(block)[-1];
+  os::give_pages(pages.begin, pages.bytes);
+}
 
 #else
 

@@ -1,7 +1,7 @@
 // Host memory. host_alloc/host_free for single blocks, Heap for what belongs together and is given back together: it
 // counts its bytes and frees every block in its destructor. Both stand on mimalloc, compiled into the library from
 // source without overriding anything, so the host's malloc is never touched; where BRIM_MIMALLOC is OFF (sanitizers,
-// foreign builds), on the system's allocator.
+// foreign builds), on the system's allocator. Large blocks are pages of the system's own.
 //
 // A mi_heap_t may be allocated from by its creating thread only, but a model's heap is used by whichever thread loads
 // or serves it. So a Heap is no mi_heap_t: every block comes from the calling thread's default heap (mi_malloc_aligned,

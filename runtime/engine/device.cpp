@@ -41,18 +41,18 @@ void Device::give_back(Buffer& buffer, uint64_t bytes) {
   allocated_ -= bytes;
 }
 
-Buffer Device::import(const void* memory, uint64_t bytes) {
+Buffer Device::import(const void* memory, uint64_t bytes, bool write) {
   brim_buffer* buffer = nullptr;
   brim_error error = empty_error();
-  check(api().buffer_import(handle(), const_cast<void*>(memory), bytes, 1, &buffer, &error), error,
-        "importing the mapped file (load = read does without)");
+  check(api().buffer_import(handle(), const_cast<void*>(memory), bytes, !write, &buffer, &error), error,
+        write ? "importing another device's memory" : "importing the mapped file (load = read does without)");
   return Buffer(buffer, {&api()});
 }
 
-void* Device::map(const Buffer& buffer) {
+void* Device::map(brim_buffer* buffer) {
   void* memory = nullptr;
   brim_error error = empty_error();
-  check(api().buffer_map(buffer.get(), &memory, &error), error, "mapping a buffer");
+  check(api().buffer_map(buffer, &memory, &error), error, "mapping a buffer");
   return memory;
 }
 
@@ -77,12 +77,15 @@ brim_status Device::run(brim_program* program, const brim_run& run) {
   return status;
 }
 
-void Device::finish() {
+uint64_t Device::mark() {
   brim_error error = empty_error();
-  ++submitted_;
-  check(api().queue_signal(queue_, fence_, submitted_, &error), error, "submitting a fence");
-  check(api().fence_wait(fence_, submitted_, UINT64_MAX, &error), error, "waiting for the device");
-  busy_ = false;
+  check(api().queue_signal(queue_, fence_, ++submitted_, &error), error, "submitting a fence");
+  return submitted_;
+}
+
+void Device::wait(uint64_t mark) {
+  brim_error error = empty_error();
+  check(api().fence_wait(fence_, mark, UINT64_MAX, &error), error, "waiting for the device");
 }
 
 }  // namespace brim::engine

@@ -35,10 +35,11 @@ class Device {
   brim_device* handle() const { return device_.handle.get(); }
   brim_queue* queue() const { return queue_; }
 
-  Buffer allocate(uint32_t heap, uint64_t bytes);     // 0 bytes: no buffer
-  void give_back(Buffer& buffer, uint64_t bytes);     // before the device goes; `bytes` as allocated
-  Buffer import(const void* memory, uint64_t bytes);  // read-only
-  void* map(const Buffer& buffer);                    // of a host-visible heap
+  Buffer allocate(uint32_t heap, uint64_t bytes);  // 0 bytes: no buffer
+  void give_back(Buffer& buffer, uint64_t bytes);  // before the device goes; `bytes` as allocated
+  // The caller's memory in place; read-only unless `write`.
+  Buffer import(const void* memory, uint64_t bytes, bool write = false);
+  void* map(brim_buffer* buffer);  // of a host-visible heap
   // Bytes that allocate() has given and that live, now and at most, for the books.
   uint64_t allocated() const { return allocated_; }
   uint64_t most_allocated() const { return most_allocated_; }
@@ -47,8 +48,13 @@ class Device {
   Program create(const brim_program_info& info);
   // Returns CANCELLED, throws everything else that is not OK.
   brim_status run(brim_program* program, const brim_run& run);
-  // Waits until everything submitted so far has been done.
-  void finish();
+  // The timeline's value once everything submitted so far has been done, and the wait for it.
+  uint64_t mark();
+  void wait(uint64_t mark);
+  void finish() {
+    wait(mark());
+    busy_ = false;
+  }
   // The same where something was submitted since the last finish() that succeeded.
   void settle() {
     if (busy_) finish();

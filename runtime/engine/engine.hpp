@@ -28,6 +28,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   const negotiator::Plan& plan() const { return *plan_; }
+  const std::shared_ptr<const negotiator::Plan>& shared_plan() const { return plan_; }
   uint32_t n_sequences_alive() const;
   // Bytes allocated on each device of the plan, in its order.
   uint64_t allocated(uint32_t device) { return stepper_.residency().on(device).device->allocated(); }

@@ -8,8 +8,6 @@ namespace {
 
 using negotiator::Residence;
 
-constexpr uint64_t kReadPiece = 8ull << 20;  // cancel and progress come between pieces
-
 // Loaded between two looks at the memory that is left; and of weights in one buffer, as devices may take all of a
 // buffer's memory when they give it.
 constexpr uint64_t kBetweenLooks = 64ull << 20, kMostOfWeights = 1ull << 30;
@@ -30,7 +28,7 @@ void check_floor(const negotiator::Plan& plan, const LoadOptions& options) {
 }
 
 std::byte* mapped(Device& device, const Buffer& buffer) {
-  return buffer ? static_cast<std::byte*>(device.map(buffer)) : nullptr;
+  return buffer ? static_cast<std::byte*>(device.map(buffer.get())) : nullptr;
 }
 
 }  // namespace
@@ -39,6 +37,7 @@ Residency::Residency(std::shared_ptr<const negotiator::Plan> plan, const LoadOpt
     : plan_(std::move(plan)) {
   plan_->model->file.check_unchanged();
   allocate(options);
+  import_outputs();
   load_weights(options);
   plan_->model->file.check_unchanged();
 }
@@ -61,7 +60,6 @@ void Residency::allocate(const LoadOptions& options) {
     on.embedding_map = mapped(device, on.embedding);
     on.step_map = mapped(device, on.step);
     on.staging_map = mapped(device, on.staging);
-    on.loading_map = mapped(device, on.loading);
     if (plan_->device(i).heaps[d.local_heap].info.flags & BRIM_HEAP_HOST_VISIBLE) {
       on.arena_map = mapped(device, on.arena);
     }
@@ -110,6 +108,26 @@ void Residency::allocate(const LoadOptions& options) {
   }
 }
 
+// Where values cross in place, one device works in the outputs of another.
+void Residency::import_outputs() {
+  for (const negotiator::Variant& variant : plan_->variants) {
+    for (uint32_t d = 0; d < variant.memory.size(); ++d) {
+      for (const auto& [value, place] : variant.memory[d].places) {
+        if (place.owner == d || views_.count({d, place.owner})) continue;
+        const OnDevice& owner = devices_[place.owner];
+        views_[{d, place.owner}] =
+            devices_[d].device->import(owner.outputs_map, plan_->devices[place.owner].outputs_bytes, true);
+      }
+    }
+  }
+}
+
+std::byte* Residency::address(const graph::Place& place) const {
+  const OnDevice& on = devices_[place.owner];
+  std::byte* base = place.area == graph::Area::kOutputs ? on.outputs_map : on.arena_map;
+  return base ? base + place.offset : nullptr;
+}
+
 // Tensors that are read in place, in the order of the file: each window reaches as far as one buffer may.
 void Residency::import_weights(uint32_t device) {
   const auto tensor_of = [&](uint32_t w) -> const model::Tensor& {
@@ -142,71 +160,31 @@ void Residency::import_weights(uint32_t device) {
 
 void Residency::load_weights(const LoadOptions& options) {
   const auto& weights = plan_->model->description->weights;
-  uint64_t total = 0, done = 0, looked_at = 0;
+  Progress progress{options, 0, 0};
+  for (const negotiator::WeightPlan& w : plan_->weights) progress.total += weights[w.weight].tensor->bytes;
+  std::vector<WeightLoader> loaders;
+  for (uint32_t i = 0; i < devices_.size(); ++i)
+    loaders.emplace_back(*plan_, i, *devices_[i].device, devices_[i].loading);
   check_floor(*plan_, options);
-  for (const negotiator::WeightPlan& w : plan_->weights) total += weights[w.weight].tensor->bytes;
+  uint64_t looked_at = 0;
   for (uint32_t i = 0; i < plan_->weights.size(); ++i) {
     options.stop_if_cancelled();
-    if (done - looked_at >= kBetweenLooks) {
+    if (progress.done - looked_at >= kBetweenLooks) {
       check_floor(*plan_, options);
-      looked_at = done;
+      looked_at = progress.done;
     }
-    const model::Tensor& tensor = *weights[plan_->weights[i].weight].tensor;
-    if (plan_->weights[i].residence == Residence::kMapped) {
+    const negotiator::WeightPlan& w = plan_->weights[i];
+    const model::Tensor& tensor = *weights[w.weight].tensor;
+    if (w.residence == Residence::kMapped) {
       plan_->model->file.advise(tensor, os::Access::kWillNeed);
-      done += tensor.bytes;
+      progress.add(BRIM_STAGE_READ, tensor.bytes);
     } else {
-      copy_weight(i, options, &done, total);
+      loaders[w.device].load(w, weight_places_[i], progress);
     }
-    if (options.progress) options.progress(BRIM_STAGE_READ, done, total);
   }
   for (uint32_t i = 0; i < devices_.size(); ++i) {
-    OnDevice& on = devices_[i];
-    on.device->finish();
-    on.loading_map = nullptr;
-    on.device->give_back(on.loading, plan_->devices[i].loading_bytes);
-  }
-}
-
-// By pieces of whole rows, straight into the buffer where the host sees it, else through a staging buffer.
-void Residency::copy_weight(uint32_t index, const LoadOptions& options, uint64_t* done, uint64_t total) {
-  const negotiator::WeightPlan& w = plan_->weights[index];
-  const model::Tensor& tensor = *plan_->model->description->weights[w.weight].tensor;
-  const model::ModelFile& file = plan_->model->file;
-  OnDevice& on = devices_[w.device];
-  Device& device = *on.device;
-  const WeightPlace place = weight_places_[index];
-  const auto& heap = plan_->device(w.device).heaps[plan_->devices[w.device].local_heap].info;
-  const bool direct = w.residence == Residence::kCopied && (heap.flags & BRIM_HEAP_HOST_VISIBLE);
-  const Buffer& staging = on.loading ? on.loading : on.staging;
-  std::byte* host = on.loading ? on.loading_map : on.staging_map;
-  if (direct) {
-    void* memory = nullptr;
-    brim_error error = empty_error();
-    device.check(device.api().buffer_map(place.buffer, &memory, &error), error, "mapping a buffer");
-    host = static_cast<std::byte*>(memory) + place.offset;
-  }
-
-  const uint64_t rows = tensor.shape.extents[0], row_bytes = tensor.bytes / rows;
-  const uint64_t per_piece = std::max<uint64_t>(1, kReadPiece / row_bytes);
-  for (uint64_t row = 0; row < rows; row += per_piece) {
-    options.stop_if_cancelled();
-    const uint64_t n = std::min(per_piece, rows - row), offset = row * row_bytes, bytes = n * row_bytes;
-    std::byte* to = direct ? host + offset : host;
-    file.read(tensor, offset, {to, static_cast<size_t>(bytes)});
-    if (w.residence == Residence::kPacked) {
-      brim_error error = empty_error();
-      device.check(device.api().pack(device.queue(), tensor.dtype, tensor.shape.extents.data(), tensor.shape.rank,
-                                     w.layout_id, row, n, staging.get(), 0, place.buffer, place.offset, &error),
-                   error, "packing a weight");
-      device.finish();
-    } else if (!direct) {
-      device.copy(place.buffer, place.offset + offset, staging.get(), 0, bytes);
-      device.finish();
-    }
-    *done += bytes;
-    if (options.progress)
-      options.progress(w.residence == Residence::kPacked ? BRIM_STAGE_PACK : BRIM_STAGE_READ, *done, total);
+    devices_[i].device->finish();
+    devices_[i].device->give_back(devices_[i].loading, plan_->devices[i].loading_bytes);
   }
 }
 
@@ -242,9 +220,6 @@ std::unique_ptr<graph::ProgramInfo> Residency::program_info(const negotiator::Va
       case BRIM_VALUE_INPUT:
         info->bind(value, on.embedding.get(), 0, bytes);
         break;
-      case BRIM_VALUE_OUTPUT:
-        info->bind(value, on.outputs.get(), memory.outputs.at(value).offset, bytes);
-        break;
       case BRIM_VALUE_WEIGHT: {
         const auto w = std::find_if(plan_->weights.begin(), plan_->weights.end(),
                                     [&](const auto& p) { return p.weight == desc.role && p.device == segment.device; });
@@ -257,12 +232,28 @@ std::unique_ptr<graph::ProgramInfo> Residency::program_info(const negotiator::Va
         }
         break;
       }
-      default:
-        info->bind(value, on.arena.get(), memory.arena.at(value).offset, bytes);
+      default: {
+        const graph::Place& place = memory.places.at(value);
+        const Buffer& buffer = place.owner != segment.device         ? views_.at({segment.device, place.owner})
+                               : place.area == graph::Area::kOutputs ? on.outputs
+                                                                     : on.arena;
+        info->bind(value, buffer.get(), place.offset, bytes);
+      }
     }
   }
   if (on.workspace) info->bind(0, on.workspace.get(), 0, plan_->devices[segment.device].workspace_bytes);
   return info;
+}
+
+std::vector<uint32_t> Residency::owners(const negotiator::Variant& variant, const graph::Segment& segment) const {
+  std::vector<uint32_t> owners;
+  const auto& places = variant.memory[segment.device].places;
+  for (const brim_value value : graph::touched(*variant.graph, segment)) {
+    const auto place = places.find(value);
+    if (place == places.end() || place->second.owner == segment.device) continue;
+    if (std::ranges::find(owners, place->second.owner) == owners.end()) owners.push_back(place->second.owner);
+  }
+  return owners;
 }
 
 }  // namespace brim::engine

@@ -3,25 +3,16 @@
 // outputs, step block and scratch are plain buffers that stay where they are until the model is unloaded.
 #pragma once
 
-#include <atomic>
 #include <engine/device.hpp>
-#include <functional>
+#include <engine/load_options.hpp>
+#include <engine/weight_loader.hpp>
 #include <graph/program_info.hpp>
+#include <map>
 #include <memory>
 #include <negotiator/plan.hpp>
 #include <vector>
 
 namespace brim::engine {
-
-struct LoadOptions {
-  const std::atomic<uint32_t>* cancel = nullptr;                                // nonzero: stop
-  std::function<void(uint32_t stage, uint64_t done, uint64_t total)> progress;  // BRIM_STAGE_*; may be empty
-  std::function<uint64_t()> memory_left;  // bytes, in place of what the system says, for tests; may be empty
-
-  void stop_if_cancelled() const {
-    if (cancel && cancel->load(std::memory_order_relaxed)) fail(BRIM_CANCELLED, "loading was cancelled");
-  }
-};
 
 class Residency {
  public:
@@ -39,10 +30,10 @@ class Residency {
 
     std::unique_ptr<Device> device;
     Buffer arena, workspace, outputs, embedding, step, staging;
-    Buffer loading;  // staging while weights come in, where it has to be larger than what is kept
+    Buffer loading;  // staging while weights come in
     // Host addresses, where the buffer is in a host-visible heap; null otherwise.
     std::byte *arena_map = nullptr, *outputs_map = nullptr, *embedding_map = nullptr, *step_map = nullptr,
-              *staging_map = nullptr, *loading_map = nullptr;
+              *staging_map = nullptr;
     std::vector<Buffer> windows;             // of the mapped files, imported
     std::vector<Buffer> weights;             // of what is copied
     std::vector<brim_program_state> states;  // of those that live here, with their buffers
@@ -55,26 +46,26 @@ class Residency {
   // The info of a segment's program in that step layout, every value bound. The info refers to what is given.
   std::unique_ptr<graph::ProgramInfo> program_info(const negotiator::Variant& variant, const graph::Segment& segment,
                                                    const graph::StepLayout& step);
+  // Host address of a place; null where the host does not see it.
+  std::byte* address(const graph::Place& place) const;
+  // The other devices in whose memory the segment finds values.
+  std::vector<uint32_t> owners(const negotiator::Variant& variant, const graph::Segment& segment) const;
   // Gives the memory of a group's block back, what it held is lost. Only of processors: other memories are drivers'.
   void discard_block(uint32_t group, int32_t block) noexcept;
   // A state's storage as backends see it.
   const brim_program_state& state(uint32_t index) const;
 
  private:
-  struct WeightPlace {
-    brim_buffer* buffer = nullptr;
-    uint64_t offset = 0;
-  };
-
   void allocate(const LoadOptions& options);
+  void import_outputs();
   void import_weights(uint32_t device);
   void load_weights(const LoadOptions& options);
-  void copy_weight(uint32_t index, const LoadOptions& options, uint64_t* done, uint64_t total);
 
   std::shared_ptr<const negotiator::Plan> plan_;
   std::vector<OnDevice> devices_;
-  std::vector<Buffer> state_buffers_;       // by state; empty where storage is shared
-  std::vector<WeightPlace> weight_places_;  // as plan.weights
+  std::map<std::pair<uint32_t, uint32_t>, Buffer> views_;  // (device, owner): that device's view of the owner's outputs
+  std::vector<Buffer> state_buffers_;                      // by state; empty where storage is shared
+  std::vector<WeightPlace> weight_places_;                 // as plan.weights
 };
 
 }  // namespace brim::engine

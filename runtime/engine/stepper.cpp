@@ -33,10 +33,11 @@ Stepper::Compiled& Stepper::compiled(const negotiator::Variant& variant, const b
   }
   if (programs_.size() >= negotiator::kProgramsKept) programs_.pop_back();
   Compiled c{
-      variant.graph.get(), bucket.n_tokens, bucket.n_kv, std::make_unique<graph::StepLayout>(bucket, groups_), {}};
+      variant.graph.get(), bucket.n_tokens, bucket.n_kv, std::make_unique<graph::StepLayout>(bucket, groups_), {}, {}};
   for (const graph::Segment& segment : variant.segments) {
     const auto info = residency_.program_info(variant, segment, *c.layout);
     c.programs.push_back(residency_.on(segment.device).device->create(info->view()));
+    c.owners.push_back(residency_.owners(variant, segment));
   }
   programs_.push_front(std::move(c));
   return programs_.front();
@@ -141,32 +142,34 @@ void Stepper::copy_blocks(std::span<const BlockCopy> copies) {
   settle();
 }
 
-void Stepper::transfer(const negotiator::Variant& variant, const graph::Transfer& t, const brim_bucket& bucket) {
+void Stepper::copy_across(const negotiator::Variant& variant, const graph::Transfer& t, const brim_bucket& bucket) {
+  const auto place = [&](uint32_t device) { return variant.memory[device].places.at(t.value); };
+  const graph::Place at_source = place(t.from), at_target = place(t.to);
   Residency::OnDevice& from = residency_.on(t.from);
   Residency::OnDevice& to = residency_.on(t.to);
-  const brim_value_desc& desc = variant.graph->value(t.value);
-  const bool output = desc.kind == BRIM_VALUE_OUTPUT;
-  const auto place = [&](uint32_t device) {
-    const graph::DeviceMemory& m = variant.memory[device];
-    return (output ? m.outputs : m.arena).at(t.value).offset;
-  };
-  const uint64_t bytes = graph::value_bytes(desc, bucket);
-  std::byte* source = output ? from.outputs_map : from.arena_map;
-  std::byte* target = output ? to.outputs_map : to.arena_map;
-  source = source ? source + place(t.from) : nullptr;
-  target = target ? target + place(t.to) : nullptr;
+  const uint64_t bytes = graph::value_bytes(variant.graph->value(t.value), bucket);
+  const std::byte* source = residency_.address(at_source);
+  std::byte* target = residency_.address(at_target);
   if (!source) {
-    from.device->copy(from.staging.get(), 0, from.arena.get(), place(t.from), bytes);
+    from.device->copy(from.staging.get(), 0, from.arena.get(), at_source.offset, bytes);
     source = from.staging_map;
   }
-  from.device->finish();
+  from.device->settle();
+  to.device->settle();  // what lay there before may still be read
   if (target) {
     std::memcpy(target, source, bytes);
   } else {
-    to.device->finish();  // its staging buffer may still be read
     std::memcpy(to.staging_map, source, bytes);
-    to.device->copy(to.arena.get(), place(t.to), to.staging.get(), 0, bytes);
+    to.device->copy(to.arena.get(), at_target.offset, to.staging.get(), 0, bytes);
   }
+}
+
+// Brings what the segment needs to where it looks for it, and waits for devices in whose memory it reads or writes.
+void Stepper::prepare(size_t segment) {
+  for (const graph::Transfer& t : variant_->segments[segment].transfers) {
+    if (!graph::in_place(variant_->memory, t)) copy_across(*variant_, t, current_->layout->bucket());
+  }
+  for (const uint32_t owner : current_->owners[segment]) residency_.on(owner).device->settle();
 }
 
 brim_status Stepper::run_program(uint32_t device, brim_program* program, const std::atomic<uint32_t>* cancel) {
@@ -184,19 +187,20 @@ brim_status Stepper::run(const std::atomic<uint32_t>* cancel) {
   const auto& segments = variant_->segments;
   brim_status status = BRIM_OK;
   for (size_t i = 0; i < segments.size() && status == BRIM_OK; ++i) {
-    for (const graph::Transfer& t : segments[i].transfers) transfer(*variant_, t, current_->layout->bucket());
+    prepare(i);
     status = run_program(segments[i].device, current_->programs[i].get(), cancel);
   }
-  for (uint32_t d = 0; d < residency_.n_devices(); ++d) residency_.on(d).device->finish();
+  settle();
   return status;
 }
 
 brim_status Stepper::run_timed(const std::atomic<uint32_t>* cancel, brim_node_time_fn tell, void* user) {
   const graph::Graph& graph = *variant_->graph;
   const auto& weights = plan_->model->description->weights;
-  for (const graph::Segment& segment : variant_->segments) {
+  for (size_t i = 0; i < variant_->segments.size(); ++i) {
+    const graph::Segment& segment = variant_->segments[i];
     Device& device = *residency_.on(segment.device).device;
-    for (const graph::Transfer& t : segment.transfers) transfer(*variant_, t, current_->layout->bucket());
+    prepare(i);
     device.finish();
     for (const uint32_t index : segment.nodes) {
       const graph::Segment alone{segment.device, {}, {index}};
@@ -232,8 +236,7 @@ const float* Stepper::output(uint32_t role) const {
   for (const graph::Graph::Output& o : variant_->graph->outputs()) {
     if (o.role != role) continue;
     const uint32_t device = variant_->device_of[variant_->graph->value(o.value).producer];
-    const uint64_t offset = variant_->memory[device].outputs.at(o.value).offset;
-    return reinterpret_cast<const float*>(const_cast<Stepper*>(this)->residency_.on(device).outputs_map + offset);
+    return reinterpret_cast<const float*>(residency_.address(variant_->memory[device].places.at(o.value)));
   }
   return nullptr;
 }

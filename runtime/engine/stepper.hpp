@@ -52,13 +52,16 @@ class Stepper {
     const graph::Graph* graph;
     uint32_t n_tokens, n_kv;
     std::unique_ptr<graph::StepLayout> layout;
-    std::vector<Program> programs;  // one per segment
+    // One per segment.
+    std::vector<Program> programs;
+    std::vector<std::vector<uint32_t>> owners;  // the other devices in whose memory it works
   };
 
   // Waits for what is under way on any device.
   void settle();
   Compiled& compiled(const negotiator::Variant& variant, const brim_bucket& bucket);
-  void transfer(const negotiator::Variant& variant, const graph::Transfer& t, const brim_bucket& bucket);
+  void prepare(size_t segment);
+  void copy_across(const negotiator::Variant& variant, const graph::Transfer& t, const brim_bucket& bucket);
   brim_status run_program(uint32_t device, brim_program* program, const std::atomic<uint32_t>* cancel);
 
   std::shared_ptr<const negotiator::Plan> plan_;

@@ -67,7 +67,7 @@ void resolve_defaults(Plan& plan) {
   }
   decide("numerics", strict ? "strict" : "fast", strict ? "asked for" : "the default");
 
-  if (r.load > BRIM_LOAD_READ) fail(BRIM_UNSUPPORTED, "load {} is not known", r.load);
+  if (r.load > BRIM_LOAD_DIRECT) fail(BRIM_UNSUPPORTED, "load {} is not known", r.load);
   if (r.outputs == 0) r.outputs = 1ull << BRIM_OUTPUT_LOGITS;
   if (r.outputs & ~m.outputs) {
     fail(BRIM_UNSUPPORTED, "{}: the model cannot give outputs {:#x}; it gives {:#x} (bit 1 logits, 2 hidden, 3 pooled)",

@@ -1,12 +1,14 @@
 #include <algorithm>
+#include <base/direct_file.hpp>
 #include <base/error.hpp>
 #include <graph/program_info.hpp>
+#include <map>
 #include <negotiator/stages.hpp>
 
 namespace brim::negotiator {
 namespace {
 
-constexpr uint64_t kStagingBytes = 8ull << 20;
+constexpr uint32_t kLoadingSlots = 4;
 
 std::vector<brim_program_state> states_without_buffers(const Plan& plan, uint32_t device) {
   std::vector<brim_program_state> states;
@@ -52,6 +54,73 @@ brim_program_cost cost_of(const Plan& plan, const Variant& v, const graph::Segme
   return cost;
 }
 
+// A processor reads and writes a device's host-visible memory as its own where both are one physical memory. A card's
+// pinned memory is the host's: the card would cross its bus at every access, so what crosses is copied.
+graph::Reach reach_of(const Plan& plan) {
+  const auto n = static_cast<uint32_t>(plan.devices.size());
+  graph::Reach reach(n);
+  constexpr uint32_t kWanted = BRIM_HEAP_HOST_VISIBLE | BRIM_HEAP_HOST_COHERENT | BRIM_HEAP_HOST_CACHED;
+  for (uint32_t d = 0; d < n; ++d) {
+    const topology::Device& device = plan.device(d);
+    const topology::Heap& local = device.heaps[plan.devices[d].local_heap];
+    const bool imports = device.backend->api.buffer_import && (local.info.flags & BRIM_HEAP_IMPORT_HOST);
+    if (device.info.type != BRIM_DEVICE_CPU || !(device.info.flags & BRIM_DEVICE_SYNCHRONOUS) || !imports) continue;
+    for (uint32_t o = 0; o < n; ++o) {
+      const topology::Heap& host = plan.device(o).heaps[plan.devices[o].host_heap];
+      const uint32_t pool = plan.device(o).heaps[plan.devices[o].local_heap].pool;
+      const bool native =
+          plan.model->machine->topology.link(plan.devices[d].device, pool).edge.coherent == BRIM_EDGE_NATIVE;
+      if (host.pool == pool && native && (host.info.flags & kWanted) == kWanted) reach.set(d, o);
+    }
+  }
+  return reach;
+}
+
+// Weights that must go through the host's memory to reach the device come in pieces of whole rows; while one is under
+// way to a device that works by itself, the next is read.
+void size_loading(Plan& plan, uint32_t device) {
+  DevicePlan& d = plan.devices[device];
+  const bool visible = (plan.device(device).heaps[d.local_heap].info.flags & BRIM_HEAP_HOST_VISIBLE) != 0;
+  uint64_t largest = 0, pieces = 0;
+  for (const WeightPlan& w : plan.weights) {
+    if (w.device != device || w.residence == Residence::kMapped) continue;
+    if (w.residence == Residence::kCopied && visible && !d.direct) continue;
+    const model::Tensor& tensor = *plan.model->description->weights[w.weight].tensor;
+    const uint64_t rows = tensor.shape.extents[0], row_bytes = tensor.bytes / rows;
+    const uint64_t per_piece = std::clamp<uint64_t>(kLoadPiece / row_bytes, 1, rows);
+    largest = std::max(largest, per_piece * row_bytes);
+    pieces += (rows + per_piece - 1) / per_piece;
+  }
+  if (pieces == 0) return;
+  const bool overlaps = !(plan.device(device).info.flags & BRIM_DEVICE_SYNCHRONOUS);
+  const uint64_t slot = d.direct ? DirectFile::window_bytes(largest) : largest;
+  d.loading_slots = static_cast<uint32_t>(std::min<uint64_t>(overlaps ? kLoadingSlots : 1, pieces));
+  d.loading_bytes = d.loading_slots * align_weight(slot);
+}
+
+// Writes down how values get from one device to another.
+void explain_crossings(Plan& plan) {
+  const Variant& v = plan.variants.back();
+  std::map<std::pair<uint32_t, uint32_t>, std::pair<uint32_t, uint32_t>> counts;  // (from, to) -> in place, copied
+  for (const graph::Segment& segment : v.segments) {
+    for (const graph::Transfer& t : segment.transfers) {
+      auto& [shared, copied] = counts[{t.from, t.to}];
+      ++(graph::in_place(v.memory, t) ? shared : copied);
+    }
+  }
+  for (const auto& [pair, count] : counts) {
+    const std::string what =
+        fmt::format("values from {} to {}", plan.device(pair.first).name, plan.device(pair.second).name);
+    if (count.first) {
+      plan.decisions.push_back({what, fmt::format("{} in place", count.first), "both compute in one memory"});
+    }
+    if (count.second) {
+      plan.decisions.push_back({what, fmt::format("{} copied each step", count.second),
+                                "they do not compute in one memory: it goes through the host's"});
+    }
+  }
+}
+
 }  // namespace
 
 void measure_programs(Plan& plan) {
@@ -65,17 +134,19 @@ void measure_programs(Plan& plan) {
     d.step_bytes = largest.bytes();
     if (!(plan.model->machine->topology.devices[d.device].info.flags & BRIM_DEVICE_ANY_KV)) plan.any_kv = false;
   }
+  const graph::Reach reach = reach_of(plan);
   const graph::Graph* measured = nullptr;
   for (Variant& v : plan.variants) {
-    v.memory = graph::plan_memory(*v.graph, v.segments, plan.buckets.back(), n_devices);
+    v.memory = graph::plan_memory(*v.graph, v.segments, plan.buckets.back(), reach);
     for (uint32_t i = 0; i < n_devices; ++i) {
       plan.devices[i].arena_bytes = std::max(plan.devices[i].arena_bytes, v.memory[i].arena_bytes);
       plan.devices[i].outputs_bytes = std::max(plan.devices[i].outputs_bytes, v.memory[i].outputs_bytes);
     }
     for (const graph::Segment& segment : v.segments) {
       DevicePlan& d = plan.devices[segment.device];
-      // What crosses goes through the host's memory on each side that the host does not see.
+      // What is copied goes through the host's memory on each side that the host does not see.
       for (const graph::Transfer& t : segment.transfers) {
+        if (graph::in_place(v.memory, t)) continue;
         const uint64_t bytes = graph::value_bytes(v.graph->value(t.value), plan.buckets.back());
         for (const uint32_t side : {t.from, t.to}) {
           DevicePlan& s = plan.devices[side];
@@ -107,17 +178,9 @@ void measure_programs(Plan& plan) {
     // Where programs depend on the visible context there are more of them than are kept.
     const bool all_kept = plan.any_kv && count[i] <= kProgramsKept;
     plan.devices[i].programs_bytes = all_kept ? programs[i] : biggest[i] * kProgramsKept;
-    // Weights that must go through the host's memory to reach the device come in pieces of whole rows.
-    const auto& heap = plan.device(i).heaps[plan.devices[i].local_heap].info;
-    uint64_t through = 0;
-    for (const WeightPlan& w : plan.weights) {
-      if (w.device != i || w.residence == Residence::kMapped) continue;
-      if (w.residence == Residence::kCopied && (heap.flags & BRIM_HEAP_HOST_VISIBLE)) continue;
-      const model::Tensor& tensor = *plan.model->description->weights[w.weight].tensor;
-      through = std::max({through, kStagingBytes, tensor.bytes / tensor.shape.extents[0]});
-    }
-    if (through > plan.devices[i].staging_bytes) plan.devices[i].loading_bytes = through;
+    size_loading(plan, i);
   }
+  explain_crossings(plan);
 }
 
 }  // namespace brim::negotiator

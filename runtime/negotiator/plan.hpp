@@ -22,6 +22,8 @@ inline constexpr uint32_t kProgramsKept = 64;
 // Conv and recurrent states: the slot from before a step of several chunks, the one just written, and the next to
 // write; so a step that is cancelled anywhere changes nothing.
 inline constexpr uint32_t kSlotsPerSequence = 3;
+// Weights come from the file in pieces of whole rows, of about so many bytes; cancel and progress come between them.
+inline constexpr uint64_t kLoadPiece = 8ull << 20;
 // Weights that are copied lie one behind the other, each on such a border.
 // A mapped file is imported by windows of at most the heap's max_alloc, which begin on such borders: a multiple of what
 // systems call a page and of what devices ask of imported memory.
@@ -94,7 +96,10 @@ struct DevicePlan {
   std::vector<uint32_t> layers;
   uint64_t arena_bytes = 0, outputs_bytes = 0, embedding_bytes = 0, staging_bytes = 0, workspace_bytes = 0,
            programs_bytes = 0, step_bytes = 0;
-  uint64_t loading_bytes = 0;  // a larger staging buffer, in host_heap, that goes when the weights are in; 0: none
+  bool direct = false;  // weights are read past the system's file cache
+  // Staging memory in host_heap that goes when the weights are in: so many pieces, each of which may be on its way.
+  uint64_t loading_bytes = 0;
+  uint32_t loading_slots = 0;
 };
 
 enum class Residence { kMapped, kCopied, kPacked };
@@ -159,7 +164,8 @@ struct PoolCharge {
 
 struct Plan {
   std::shared_ptr<const OpenModel> model;
-  Request request;  // with every default filled in
+  Request asked;    // by the host
+  Request request;  // with every default filled in, and lowered as far as it took
   std::vector<DevicePlan> devices;
   std::vector<WeightPlan> weights;
   std::vector<StatePlan> states;  // as in Description::states
@@ -196,6 +202,10 @@ struct Plan {
 // Throws INVALID_ARGUMENT for requests that contradict themselves, UNSUPPORTED where no device can run a node (naming
 // it and what each device said), OUT_OF_MEMORY with numbers and what would fit.
 std::shared_ptr<const Plan> make_plan(std::shared_ptr<const OpenModel> model, const Request& request);
+
+// The plan of the next lower rung that fits and that the host's request allows, after `plan` could not be loaded for
+// want of memory; null where there is none. [as make_plan]
+std::shared_ptr<const Plan> next_plan(const Plan& plan, const Error& refused);
 
 // JSON text, see brim_plan_explain.
 std::string explain(const Plan& plan);

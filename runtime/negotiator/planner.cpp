@@ -35,7 +35,7 @@ std::vector<int64_t> shortfall(const Plan& plan) {
 
 // Devices are chosen by estimates. Where the exact sums then do not fit, what the estimates lacked is known, and the
 // choice is made again with it: programs and staging depend little on which layers a device has.
-std::shared_ptr<const Plan> plan_at_once(const std::shared_ptr<const OpenModel>& model, const Request& request) {
+std::shared_ptr<Plan> plan_at_once(const std::shared_ptr<const OpenModel>& model, const Request& request) {
   constexpr int kTries = 4;
   std::vector<int64_t> correction;
   for (int attempt = 1;; ++attempt) {
@@ -60,6 +60,35 @@ std::shared_ptr<const Plan> plan_at_once(const std::shared_ptr<const OpenModel>&
   }
 }
 
+std::string rung_name(const Request& filled) {
+  return fmt::format("a context of {} with {} KV", filled.n_ctx, brim_dtype_name(filled.kv_dtype));
+}
+
+// The first rung from `now` down that fits; throws what the last one threw.
+std::shared_ptr<const Plan> descend(const std::shared_ptr<const OpenModel>& model, const Request& asked, Request now,
+                                    std::vector<Rejected> rejected) {
+  topology::refresh(model->machine->topology);
+  for (;;) {
+    try {
+      auto plan = plan_at_once(model, now);
+      plan->asked = asked;
+      plan->rejected.insert(plan->rejected.begin(), rejected.begin(), rejected.end());
+      return plan;
+    } catch (const Error& e) {
+      if (e.code != BRIM_OUT_OF_MEMORY) throw;
+      Plan filled;
+      filled.model = model;
+      filled.request = now;
+      resolve_defaults(filled);
+      auto next = next_lower(asked, filled.request);
+      if (!next) throw;
+      rejected.push_back({rung_name(filled.request), fmt::format("does not fit: {} are wanted, {} can be used",
+                                                                 bytes_text(e.detail[1]), bytes_text(e.detail[2]))});
+      now = *next;
+    }
+  }
+}
+
 }  // namespace
 
 const char* mix_name(Mix mix) {
@@ -68,30 +97,18 @@ const char* mix_name(Mix mix) {
 }
 
 std::shared_ptr<const Plan> make_plan(std::shared_ptr<const OpenModel> model, const Request& request) {
-  topology::refresh(model->machine->topology);
-  Request now = request;
-  std::vector<Rejected> rejected;
-  for (;;) {
-    try {
-      auto plan = plan_at_once(model, now);
-      if (rejected.empty()) return plan;
-      auto lowered = std::make_shared<Plan>(*plan);
-      lowered->rejected.insert(lowered->rejected.begin(), rejected.begin(), rejected.end());
-      return lowered;
-    } catch (const Error& e) {
-      if (e.code != BRIM_OUT_OF_MEMORY) throw;
-      Plan filled;
-      filled.model = model;
-      filled.request = now;
-      resolve_defaults(filled);
-      auto next = next_lower(request, filled.request);
-      if (!next) throw;
-      rejected.push_back(
-          {fmt::format("a context of {} with {} KV", filled.request.n_ctx, brim_dtype_name(filled.request.kv_dtype)),
-           fmt::format("does not fit: {} are wanted, {} can be used", bytes_text(e.detail[1]),
-                       bytes_text(e.detail[2]))});
-      now = *next;
-    }
+  return descend(model, request, request, {});
+}
+
+std::shared_ptr<const Plan> next_plan(const Plan& plan, const Error& refused) {
+  const auto next = next_lower(plan.asked, plan.request);
+  if (!next) return nullptr;
+  try {
+    return descend(plan.model, plan.asked, *next,
+                   {{rung_name(plan.request), fmt::format("could not be loaded: {}", refused.what())}});
+  } catch (const Error& e) {
+    if (e.code != BRIM_OUT_OF_MEMORY) throw;
+    return nullptr;
   }
 }
 

@@ -116,6 +116,13 @@ void place_weights(Plan& plan) {
       }
     }
   }
+  const uint32_t asked = plan.request.load;
+  // Where a device computes from the system's memory, copies of the file's pages would stand beside its own.
+  for (DevicePlan& d : plan.devices) {
+    const topology::Class c = plan.model->machine->topology.devices[d.device].memory_class;
+    const bool twice = c == topology::Class::kAtsUma || c == topology::Class::kWindowsUma;
+    d.direct = asked == BRIM_LOAD_DIRECT || (asked == BRIM_LOAD_AUTO && twice);
+  }
   std::map<std::pair<uint32_t, std::string>, uint64_t> copied;  // (device, reason) -> bytes
   std::map<uint32_t, uint64_t> mapped;
   for (const auto& [use, whole] : used) {
@@ -142,8 +149,9 @@ void place_weights(Plan& plan) {
       w.bytes = align_weight(w.bytes);
       copied[{device, "packed into the backend's own layout"}] += w.bytes;
     } else {
-      std::string reason =
-          plan.request.load == BRIM_LOAD_READ ? "asked for: read into memory" : why_not_mapped(plan, d, tensor, whole);
+      std::string reason = asked == BRIM_LOAD_READ || asked == BRIM_LOAD_DIRECT
+                               ? "asked for: read into memory"
+                               : why_not_mapped(plan, d, tensor, whole);
       if (reason.empty()) {
         w.residence = Residence::kMapped;
         mapped[device] += w.bytes;
@@ -154,8 +162,8 @@ void place_weights(Plan& plan) {
     }
     plan.weights.push_back(w);
   }
-  const uint32_t asked = plan.request.load;
-  plan.request.load = mapped.empty() ? BRIM_LOAD_READ : BRIM_LOAD_MAP;
+  const bool any_direct = std::ranges::any_of(plan.devices, &DevicePlan::direct);
+  plan.request.load = !mapped.empty() ? BRIM_LOAD_MAP : any_direct ? BRIM_LOAD_DIRECT : BRIM_LOAD_READ;
   for (const auto& [device, bytes] : mapped) {
     plan.decisions.push_back({"weights", fmt::format("{} mapped for {}", bytes_text(bytes), plan.device(device).name),
                               "the device reads the file's pages in place: nothing is copied"});
@@ -167,6 +175,14 @@ void place_weights(Plan& plan) {
       fail(BRIM_UNSUPPORTED, "load = map was asked for, but {} on {}; use load = auto", key.second,
            plan.device(key.first).name);
     }
+  }
+  for (uint32_t i = 0; i < plan.devices.size(); ++i) {
+    const bool copies = std::ranges::any_of(copied, [i](const auto& c) { return c.first.first == i; });
+    if (!plan.devices[i].direct || !copies) continue;
+    plan.decisions.push_back({fmt::format("weights of {}", plan.device(i).name), "read past the system's file cache",
+                              asked == BRIM_LOAD_DIRECT
+                                  ? "asked for"
+                                  : "the cache would hold them a second time in the memory it computes from"});
   }
 }
 

@@ -125,6 +125,8 @@ TEST_CASE("without a handle or a place for the answer a call is refused") {
   check_invalid("plan is NULL", [&](brim_error* e) { return brim_plan_explain(nullptr, buf, 8, &need, e); });
   check_invalid("model is NULL", [](brim_error* e) { return brim_model_load(nullptr, nullptr, nullptr, e); });
   check_invalid("model is NULL", [](brim_error* e) { return brim_model_unload(nullptr, e); });
+  brim_plan* loaded = nullptr;
+  check_invalid("model is NULL", [&](brim_error* e) { return brim_model_get_plan(nullptr, &loaded, e); });
   check_invalid("model is NULL",
                 [&](brim_error* e) { return brim_tokenize(nullptr, str("a"), 0, nullptr, 0, &need, e); });
   check_invalid("need is NULL",

@@ -96,6 +96,67 @@ TEST_CASE("layers split between an asynchronous device and the CPU give the CPU'
   }
 }
 
+TEST_CASE("where device and CPU compute in one memory, nothing that crosses is copied, and nobody is early") {
+  const File file(three_layers(false));
+  Runtime cpu;
+  const Model reference(cpu, file.path, strict(128, 2));
+  const auto wanted = scenario(reference);
+  for (const bool unified : {false, true}) {
+    for (const uint32_t layers : {0b001u, 0b010u, 0b110u, 0b101u}) {
+      CAPTURE(layers);
+      for (const uint64_t seed : {1, 2, 3}) {
+        std::shared_ptr<Misuse> misuse;
+        {
+          const Runtime runtime(
+              2, true, async({{"seed", seed}, {"delay_us", 400}, {"unified", unified}, {"budget", 16ull << 30}}));
+          misuse = runtime.misuse;
+          Model model(runtime, file.path);
+          const Placed placed(runtime, layers, 3, strict(128, 2));
+          const Plan plan(model.get(), placed.request);
+          const std::string why = plan.explain();
+          CHECK((why.find(" in place, because both compute in one memory") != std::string::npos) == unified);
+          CHECK((why.find(" copied each step, because") != std::string::npos) == !unified);
+          model.load(placed.request);
+          CHECK(largest_difference(wanted, scenario(model)) < 1e-5);
+        }
+        CHECK(misuse->said() == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("weights that come by pieces, through the system's cache or past it, are the weights") {
+  SmallModel m = three_layers(true);
+  m.width = 256;
+  m.ff = 512;
+  const File quantised(m);
+  m.q8_0 = false;
+  const File plain(m);
+  for (const File* file : {&quantised, &plain}) {
+    Runtime cpu;
+    const Model reference(cpu, file->path, strict(128, 2));
+    const auto wanted = scenario(reference);
+    for (const uint32_t load : {BRIM_LOAD_READ, BRIM_LOAD_DIRECT}) {
+      for (const uint32_t layers : {0b000u, 0b010u, 0b111u}) {
+        CAPTURE(load);
+        CAPTURE(layers);
+        std::shared_ptr<Misuse> misuse;
+        {
+          const Runtime runtime(2, true, async({{"delay_us", 300}, {"max_alloc", 64 << 20}}));
+          misuse = runtime.misuse;
+          Placed placed(runtime, layers, 3, strict(128, 2));
+          placed.request.load = load;
+          Model model(runtime, file->path);
+          CHECK(Plan(model.get(), placed.request).info().load == load);
+          model.load(placed.request);
+          CHECK(largest_difference(wanted, scenario(model)) < 1e-5);
+        }
+        CHECK(misuse->said() == "");
+      }
+    }
+  }
+}
+
 TEST_CASE("a file larger than one buffer of the device is read in place, window by window") {
   SmallModel m = three_layers(true);
   m.width = 256;

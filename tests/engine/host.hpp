@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "../support/resident.hpp"
 #include "../support/temp_folder.hpp"
 #include "small_model.hpp"
 
@@ -145,6 +146,7 @@ class Plan {
   Plan(brim_model* model, const brim_plan_request& r) {
     must([&](brim_error* e) { return brim_plan_create(model, &r, &handle_, e); });
   }
+  explicit Plan(brim_plan* own) : handle_(own) {}
   ~Plan() { brim_plan_destroy(handle_); }
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
@@ -155,6 +157,13 @@ class Plan {
     i.struct_size = sizeof(i);
     must([&](brim_error* e) { return brim_plan_get_info(handle_, &i, e); });
     return i;
+  }
+  std::string explain() const {
+    uint64_t need = 0;
+    must([&](brim_error* e) { return brim_plan_explain(handle_, nullptr, 0, &need, e); });
+    std::string text(need, 0);
+    must([&](brim_error* e) { return brim_plan_explain(handle_, text.data(), need, &need, e); });
+    return text;
   }
   std::vector<brim_plan_pool> pools() const {
     std::vector<brim_plan_pool> all(info().n_pools);

@@ -1,26 +1,9 @@
 // Several sessions, models and runtimes at once, and what is left when they are gone.
-#include <cstdio>
 #include <thread>
 
 #include "host.hpp"
 
 using namespace brim::test;
-
-namespace {
-
-// Resident bytes of this process that no file backs.
-uint64_t resident() {
-  std::FILE* file = std::fopen("/proc/self/status", "r");
-  char line[256];
-  unsigned long long kilobytes = 0;
-  while (file && std::fgets(line, sizeof(line), file)) {
-    if (std::sscanf(line, "RssAnon: %llu kB", &kilobytes) == 1) break;
-  }
-  if (file) std::fclose(file);
-  return kilobytes * 1024;
-}
-
-}  // namespace
 
 TEST_CASE("four sessions from four threads on one model each write the text they write alone") {
   const File file;

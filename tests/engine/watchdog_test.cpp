@@ -3,16 +3,17 @@
 #include <atomic>
 #include <chrono>
 #include <engine/session.hpp>
-#include <fstream>
 #include <thread>
 #include <vector>
 
 #include "../negotiator/machine.hpp"
 #include "../support/failure.hpp"
+#include "../support/resident.hpp"
 #include "../support/temp_folder.hpp"
 #include "small_model.hpp"
 
 using namespace brim;
+using brim::test::resident;
 using brim::engine::Watchdog;
 
 namespace {
@@ -26,14 +27,6 @@ negotiator::Plan plan_with(uint64_t reserve, uint64_t floor) {
   c.floor = floor;
   plan.pools.push_back(c);
   return plan;
-}
-
-uint64_t resident() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("RssAnon:")) return std::stoull(line.substr(8)) * 1024;
-  }
-  return 0;
 }
 
 }  // namespace

@@ -33,11 +33,13 @@ struct Settings {
   uint64_t seed = 1;
   uint64_t delay_us = 50;         // the longest delay before a piece of work
   uint64_t fail_at = 0;           // the n-th call that allocates, submits, waits or compiles fails; 0: none
+  uint64_t starve_at = 0;         // the n-th buffer is not given: out of memory; 0: never
   uint64_t lost_at = 0;           // the device is lost at the n-th copy, packing or program that it executes; 0: never
   uint64_t budget = 64ull << 20;  // bytes of heap 0
   uint64_t max_alloc = 4ull << 20;  // largest buffer of heap 0
   uint64_t max_binding = 16384;     // bytes
   uint64_t import = 0;              // 1: reads host memory in place, and packs nothing
+  uint64_t unified = 0;             // 1: heap 0 is the system's memory too
 
   uint64_t alignment() const { return import ? 32 : 64; }  // of offsets in buffers; 32 is the files'
   bool packs(const brim_value_desc& weight) const {
@@ -58,12 +60,12 @@ struct brim_plugin {
   brim_async::Settings settings;
 
   std::mutex mutex;
-  std::set<const void*> live;                // objects that the host may use
-  std::string misuse;                        // the first breach of the contract
-  bool lost = false;                         // of the device, for all its handles
-  bool starved = false;                      // work found no memory: what it should have written is not there
-  std::atomic<uint64_t> calls{0}, works{0};  // counted for fail_at and lost_at
-  uint64_t used = 0;                         // bytes of heap 0
+  std::set<const void*> live;  // objects that the host may use
+  std::string misuse;          // the first breach of the contract
+  bool lost = false;           // of the device, for all its handles
+  bool starved = false;        // work found no memory: what it should have written is not there
+  std::atomic<uint64_t> calls{0}, buffers{0}, works{0};  // counted for fail_at, starve_at and lost_at
+  uint64_t used = 0;                                     // bytes of heap 0
 
   // Remembers a breach by the host and tells it.
   void breach(const std::string& words) {

@@ -56,7 +56,7 @@ brim_status heap_info(brim_device* device, uint32_t heap, brim_heap_info* out, b
     info.alignment = device->plugin->settings.alignment();
     if (heap == 0) {
       info.flags = BRIM_HEAP_DEVICE_LOCAL | (device->plugin->settings.import ? BRIM_HEAP_IMPORT_HOST : 0);
-      info.pool_id[0] = 0xA57;
+      info.pool_id[0] = device->plugin->settings.unified ? BRIM_POOL_SYSTEM : 0xA57;
       info.size = device->plugin->settings.budget;
       info.max_alloc = device->plugin->settings.max_alloc;
     } else {
@@ -86,6 +86,7 @@ brim_status buffer_alloc(brim_device* device, uint32_t heap, uint64_t bytes, bri
     p->count_call();
     uint64_t room = 0;
     heap_budget(device, heap, &room, nullptr);
+    if (++p->buffers == p->settings.starve_at) room = 0;
     if (bytes > room || bytes > (heap ? kVisibleAlloc : p->settings.max_alloc)) {
       throw Failure{BRIM_OUT_OF_MEMORY, "no room for " + std::to_string(bytes) + " bytes", {heap, bytes, room}};
     }
@@ -342,11 +343,13 @@ uint64_t* field(Settings& s, std::string_view key) {
   if (key == "seed") return &s.seed;
   if (key == "delay_us") return &s.delay_us;
   if (key == "fail_at") return &s.fail_at;
+  if (key == "starve_at") return &s.starve_at;
   if (key == "lost_at") return &s.lost_at;
   if (key == "budget") return &s.budget;
   if (key == "max_alloc") return &s.max_alloc;
   if (key == "max_binding") return &s.max_binding;
   if (key == "import") return &s.import;
+  if (key == "unified") return &s.unified;
   return nullptr;
 }
 

@@ -251,6 +251,17 @@ std::vector<Call> making() {
              return status;
            },
            [](World& w) { brim_model_unload(w.model, nullptr); }},
+          {"brim_model_get_plan",
+           Level::kLoaded,
+           "",
+           [](World& w, brim_error* e, std::string* result) {
+             brim_plan* loaded = nullptr;
+             const brim_status status = brim_model_get_plan(w.model, &loaded, e);
+             note(result, "got");
+             brim_plan_destroy(loaded);
+             return status;
+           },
+           {}},
           {"brim_model_unload", Level::kPlan, "",
            [](World& w, brim_error* e, std::string* result) {
              const brim_status status = brim_model_unload(w.model, e);

@@ -176,6 +176,21 @@ __attribute__((visibility("default"))) int pthread_create(pthread_t* thread, con
 }
 
 #if defined(BRIM_TEST_MIMALLOC)
+// brim::os::take_pages(size_t) and give_pages(void*, size_t).
+void* __real__ZN4brim2os10take_pagesEm(size_t bytes);
+void __real__ZN4brim2os10give_pagesEPvm(void* pages, size_t bytes);
+
+void* __wrap__ZN4brim2os10take_pagesEm(size_t bytes) {
+  if (fails(Service::kMemory)) return nullptr;
+  void* pages = __real__ZN4brim2os10take_pagesEm(bytes);
+  if (pages) live += static_cast<int64_t>(bytes);
+  return pages;
+}
+void __wrap__ZN4brim2os10give_pagesEPvm(void* pages, size_t bytes) {
+  live -= static_cast<int64_t>(bytes);
+  __real__ZN4brim2os10give_pagesEPvm(pages, bytes);
+}
+
 void* __real_mi_malloc_aligned_at(size_t bytes, size_t alignment, size_t offset);
 void __real_mi_free(void* block);
 size_t mi_usable_size(const void* block);

@@ -1,6 +1,6 @@
-// Failures of what the process gives to the library, made to order: memory (operator new and the library's mimalloc),
-// files (the calls of runtime/base/os) and threads. While an order stands, the calls of its service are counted in all
-// threads and the n-th fails, or the n-th and all after it.
+// Failures of what the process gives to the library, made to order: memory (operator new, the library's mimalloc and
+// pages), files (the calls of runtime/base/os) and threads. While an order stands, the calls of its service are counted
+// in all threads and the n-th fails, or the n-th and all after it.
 //
 // What is not the library's is left alone: code of the test inside of callbacks (Exempt), and a backend with its own
 // threads (Outside). What a backend asks of the host by brim_host_api is the library's.
@@ -41,7 +41,7 @@ class Outside {
   Outside& operator=(const Outside&) = delete;
 };
 
-// Bytes that operator new and the library's mimalloc have given and that live.
+// Bytes that operator new and the library's allocator have given and that live.
 int64_t live_bytes();
 
 }  // namespace brim::test

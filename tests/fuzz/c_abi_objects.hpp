@@ -289,11 +289,15 @@ class Objects {
         attempt([&](brim_error* e) { return brim_model_get_info(m, in_.below(8) ? info.get() : nullptr, e); });
         break;
       }
-      case 3:
+      case 3: {
         ask_text([&](char* buf, uint64_t cap, uint64_t* need, brim_error* e) {
           return brim_model_describe(m, buf, cap, need, e);
         });
+        brim_plan* loaded = nullptr;
+        attempt([&](brim_error* e) { return brim_model_get_plan(m, &loaded, e); });
+        brim_plan_destroy(loaded);
         break;
+      }
       case 4:
         attempt([&](brim_error* e) { return brim_model_unload(place(models_), e); });
         break;

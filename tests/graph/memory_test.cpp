@@ -60,7 +60,8 @@ struct Bytes {
 }  // namespace
 
 TEST_CASE("every node finds its inputs, on its device, at the planned places") {
-  for (uint32_t seed = 0; seed < 200; ++seed) {
+  uint32_t n_shared = 0, n_copied = 0;
+  for (uint32_t seed = 0; seed < 400; ++seed) {
     CAPTURE(seed);
     const auto graph = random_graph(seed);
     const Graph& g = *graph;
@@ -69,7 +70,13 @@ TEST_CASE("every node finds its inputs, on its device, at the planned places") {
     for (size_t i = 0; i < g.nodes().size(); ++i) device_of.push_back(random() % 8 == 0 ? 2 : random() % 2);
     const auto segments = partition(g, device_of);
     const brim_bucket bucket = bucket_of(32);
-    const auto memory = plan_memory(g, segments, bucket, 3);
+    Reach reach(3);
+    for (uint32_t d = 0; d < 3; ++d) {
+      for (uint32_t o = 0; o < 3; ++o) {
+        if (seed >= 200 && random() % 2) reach.set(d, o);
+      }
+    }
+    const auto memory = plan_memory(g, segments, bucket, reach);
 
     std::vector<Bytes> devices(3);
     for (uint32_t d = 0; d < 3; ++d) {
@@ -77,15 +84,16 @@ TEST_CASE("every node finds its inputs, on its device, at the planned places") {
       devices[d].outputs.resize(memory[d].outputs_bytes / 8);
     }
     const auto place = [&](uint32_t d, brim_value v) {
-      const bool output = g.value(v).kind == BRIM_VALUE_OUTPUT;
-      const auto& places = output ? memory[d].outputs : memory[d].arena;
-      auto& words = output ? devices[d].outputs : devices[d].arena;
-      const auto at = places.find(v);
-      REQUIRE(at != places.end());
-      REQUIRE(at->second.offset % kArenaAlignment == 0);
-      REQUIRE(at->second.bytes == value_bytes(g.value(v), bucket));
-      REQUIRE(at->second.offset + at->second.bytes <= words.size() * 8);
-      return std::span(words).subspan(at->second.offset / 8, at->second.bytes / 8);
+      const auto at = memory[d].places.find(v);
+      REQUIRE(at != memory[d].places.end());
+      const Place& p = at->second;
+      REQUIRE(reach(d, p.owner));
+      if (p.owner != d || g.value(v).kind == BRIM_VALUE_OUTPUT) REQUIRE(p.area == Area::kOutputs);
+      auto& words = p.area == Area::kOutputs ? devices[p.owner].outputs : devices[p.owner].arena;
+      REQUIRE(p.offset % kArenaAlignment == 0);
+      REQUIRE(p.bytes == value_bytes(g.value(v), bucket));
+      REQUIRE(p.offset + p.bytes <= words.size() * 8);
+      return std::span(words).subspan(p.offset / 8, p.bytes / 8);
     };
     const auto holds = [&](uint32_t d, brim_value v) {
       const auto words = place(d, v);
@@ -98,6 +106,10 @@ TEST_CASE("every node finds its inputs, on its device, at the planned places") {
         REQUIRE(t.from != t.to);
         REQUIRE(holds(t.from, t.value));
         const auto to = place(t.to, t.value);
+        const bool shared = in_place(memory, t);
+        REQUIRE(shared == (to.data() == place(t.from, t.value).data()));
+        ++(shared ? n_shared : n_copied);
+        if (seed < 200) REQUIRE_FALSE(shared);
         std::fill(to.begin(), to.end(), t.value);
       }
       for (const uint32_t i : segment.nodes) {
@@ -123,8 +135,31 @@ TEST_CASE("every node finds its inputs, on its device, at the planned places") {
     // Smaller buckets fit into the same places.
     for (const uint32_t t : {1u, 2u, 31u}) {
       for (const DeviceMemory& m : memory) {
-        for (const auto& [v, storage] : m.arena) REQUIRE(value_bytes(g.value(v), bucket_of(t)) <= storage.bytes);
+        for (const auto& [v, at] : m.places) REQUIRE(value_bytes(g.value(v), bucket_of(t)) <= at.bytes);
       }
+    }
+  }
+  CHECK(n_shared > 500);
+  CHECK(n_copied > 500);
+}
+
+TEST_CASE("what crosses to a device that sees the other's memory is stored once, there") {
+  Emitted e([](const Emitter& x) {
+    brim_value v = x.gather(x.weight(0), x.input(BRIM_INPUT_TOKEN));
+    for (int i = 0; i < 6; ++i) v = x.add(v, v);
+    x.output(BRIM_OUTPUT_HIDDEN, v);
+  });
+  const auto g = e.graph();
+  std::vector<uint32_t> device_of;
+  for (size_t i = 0; i < g->nodes().size(); ++i) device_of.push_back(i / 2 % 2);
+  const auto segments = partition(*g, device_of);
+  Reach reach(2);
+  reach.set(1, 0);
+  const auto memory = plan_memory(*g, segments, bucket_of(32), reach);
+  for (const Segment& s : segments) {
+    for (const Transfer& t : s.transfers) {
+      CHECK(in_place(memory, t));
+      CHECK(memory[t.to].places.at(t.value).owner == 0);
     }
   }
 }
@@ -137,7 +172,7 @@ TEST_CASE("values that live one after the other share their bytes") {
   });
   const auto g = e.graph();
   const std::vector<uint32_t> one(g->nodes().size(), 0);
-  const auto memory = plan_memory(*g, partition(*g, one), bucket_of(32), 1);
+  const auto memory = plan_memory(*g, partition(*g, one), bucket_of(32), Reach(1));
   CHECK(memory[0].arena_bytes == 2 * 32 * 8 * sizeof(float));
   CHECK(memory[0].outputs_bytes == 32 * 8 * sizeof(float));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <model/model_file.hpp>
 
 #include "../support/failure.hpp"
@@ -109,6 +110,49 @@ TEST_CASE("a split model is opened by any of its parts and is the same") {
     }
   }
   CHECK(first.identity() == last.identity());
+}
+
+TEST_CASE("headers alone give the tensors, of every part, and no data") {
+  TempFolder folder;
+  write_three(folder);
+  const ModelFile whole = ModelFile::open(folder / "m-00001-of-00003.gguf");
+  for (int i = 1; i <= 3; ++i) {
+    const fs::path part = folder.path() / fmt::format("m-0000{}-of-00003.gguf", i);
+    fs::resize_file(part, fs::file_size(part) - 32);  // the data are two numbers and padding
+  }
+  const std::string path = folder / "m-00002-of-00003.gguf";
+  CHECK_FAILS(BRIM_DATA_CORRUPT, "needs 8 bytes at 0 of the data", ModelFile::open(path));
+  const ModelFile headers = ModelFile::open(path, brim::model::Extent::kHeader);
+  REQUIRE(headers.tensors().size() == 3);
+  for (const auto& tensor : whole.tensors()) {
+    const auto& same = headers.require(tensor.name);
+    CHECK(same.offset == tensor.offset);
+    CHECK(same.bytes == tensor.bytes);
+    CHECK_FAILS(BRIM_FAILED_PRECONDITION, "give the whole file", headers.data(same));
+  }
+  CHECK(headers.file_bytes() == whole.tensor_bytes());
+  CHECK(!headers.has_data());
+  fs::remove(folder.path() / "m-00003-of-00003.gguf");
+  CHECK_FAILS(BRIM_NOT_FOUND, "part 3 of 3", ModelFile::open(path, brim::model::Extent::kHeader));
+}
+
+TEST_CASE("a header whose tensors would lie where no file reaches, or on each other, is damaged all the same") {
+  TempFolder folder;
+  const std::string path = folder / "m.gguf";
+  GgufBuilder b;
+  b.f32("a", {2}, {1, 2}).f32("b", {2}, {3, 4});
+  b.write(native(path));
+  std::string bytes;
+  {
+    std::ifstream in(native(path), std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  const size_t offset = bytes.find("b") + 1 + 4 + 8 + 4;  // of "b": behind its name, rank, extent and type
+  for (const uint64_t wrong : {uint64_t{0}, uint64_t{1} << 62, ~uint64_t{31}}) {
+    std::memcpy(bytes.data() + offset, &wrong, sizeof wrong);
+    std::ofstream(native(path), std::ios::binary) << bytes;
+    CHECK_FAILS(BRIM_DATA_CORRUPT, "'b'", ModelFile::open(path, brim::model::Extent::kHeader));
+  }
 }
 
 TEST_CASE("a split model with parts missing, mixed or renamed says which") {

@@ -283,6 +283,7 @@ kv dtype: q#_#, because asked for
 numerics: fast, because the default
 layers # to #: GPU, because the least predicted time of all placements that fit
 weights: # copied for GPU, because the device cannot read host memory in place
+weights of GPU: read past the system's file cache, because the cache would hold them a second time in the memory it computes from
 fit: # of system memory: weights #, KV #, activations #, workspace #, step #, because # are available, # of them stay free for others
 not a context of # with f# KV: does not fit: # are wanted, # can be used
 not everything on the processor: slower: it would take # times as long

@@ -31,6 +31,15 @@ void close_handle(Handle file) noexcept;
 FileState state_of(Handle file, const std::string& path);
 // Reads exactly `bytes` bytes at `offset`; fewer in the file is DATA_CORRUPT. [any thread]
 void read_at(Handle file, uint64_t offset, void* to, size_t bytes, const std::string& path);
+// Reads past the system's file cache want offset, length and memory on this border.
+inline constexpr size_t kDirectBorder = 4096;
+// A handle for such reads; kNoHandle where the file system has none.
+Handle open_past_cache(const std::string& path) noexcept;
+// Reads `bytes` bytes, of which the file has at least `least`. False where the system cannot read past its cache into
+// that memory: the handle is of no use then. [any thread]
+bool read_past_cache(Handle file, uint64_t offset, void* to, size_t bytes, size_t least) noexcept;
+// The cache need not keep these bytes.
+void forget(Handle file, uint64_t offset, uint64_t bytes) noexcept;
 void write_all(Handle file, const void* from, size_t bytes, const std::string& path);
 // Makes what was written survive a loss of power.
 void flush(Handle file, const std::string& path);

@@ -36,6 +36,11 @@ MemoryReading system_memory();
 // The machine's `available` alone, without allocating; UINT64_MAX: the system would not say. [any]
 uint64_t memory_left() noexcept;
 
+// Private pages straight from the system, zeroed as they are touched, in huge ones where the system likes to be asked;
+// null where there are none. [any]
+void* take_pages(size_t bytes) noexcept;
+void give_pages(void* pages, size_t bytes) noexcept;
+
 // Gives the pages that lie wholly in [address, address + bytes) back to the system. The memory stays allocated; what it
 // held is undefined until it is written again. Of private memory only, no file's. [any]
 void discard(void* address, size_t bytes) noexcept;

@@ -208,6 +208,7 @@ class Model : public Handle<brim_model, brim_model_close> {
   }
 
   inline void load(const Plan& plan, const Cancel* cancel = nullptr, const Progress& progress = {});
+  inline Plan plan() const;  // that is loaded
   void unload() {
     checked([&](brim_error* error) { return brim_model_unload(get(), error); });
   }
@@ -242,6 +243,7 @@ class Plan : public Handle<brim_plan, brim_plan_destroy> {
   explicit Plan(const Model& model, const brim_plan_request& request = sized<brim_plan_request>())
       : Handle(made(
             [&](brim_plan** out, brim_error* error) { return brim_plan_create(model.get(), &request, out, error); })) {}
+  explicit Plan(brim_plan* own) : Handle(own) {}  // takes it over
   brim_plan_info info() const {
     brim_plan_info out = sized<brim_plan_info>();
     checked([&](brim_error* error) { return brim_plan_get_info(get(), &out, error); });
@@ -260,6 +262,12 @@ class Plan : public Handle<brim_plan, brim_plan_destroy> {
     });
   }
 };
+
+inline Plan Model::plan() const {
+  brim_plan* out = nullptr;
+  checked([&](brim_error* error) { return brim_model_get_plan(get(), &out, error); });
+  return Plan(out);
+}
 
 // What a progress callback of C gets as `user`.
 struct ProgressCall {

@@ -35,7 +35,9 @@ typedef struct brim_program brim_program;
 #define BRIM_HEAP_HOST_COHERENT (1u << 2) /* no flush is needed between host and device */
 #define BRIM_HEAP_HOST_CACHED (1u << 3)
 #define BRIM_HEAP_PAGEABLE (1u << 4)      /* the driver may move it */
-#define BRIM_HEAP_IMPORT_HOST (1u << 5)   /* buffer_import wraps host memory, a mapped file for instance */
+#define BRIM_HEAP_IMPORT_HOST (1u << 5)   /* buffer_import wraps host memory, a mapped file for instance. Of a heap that is not
+                                             the device's own: at that heap's speed, and hosts import only what a step
+                                             reads a few rows of */
 
 /* The physical memory behind a heap. Two heaps with one pool id, even of two plugins, share one budget. System memory has
  * the id {BRIM_POOL_SYSTEM, NUMA node}, 0 for all of it; others use a device's UUID. */

@@ -164,6 +164,7 @@ BRIM_API void BRIM_CALL brim_model_close(brim_model *model);
 #define BRIM_LOAD_AUTO 0u
 #define BRIM_LOAD_MAP 1u  /* weights are read in place from the mapped file; it must not change while loaded */
 #define BRIM_LOAD_READ 2u /* weights are read into memory of the backend's; the file may go afterwards */
+#define BRIM_LOAD_DIRECT 3u /* the same past the system's file cache, which would hold the model a second time */
 
 #define BRIM_AUTO 0xffffffffu
 
@@ -218,7 +219,7 @@ typedef struct brim_plan_info {
   uint32_t struct_size;
   uint32_t n_pools;
   uint32_t n_ctx, n_seqs, n_batch, kv_dtype, numerics; /* as decided */
-  uint32_t load;               /* MAP where any weight is read in place, else READ */
+  uint32_t load;               /* MAP where any weight is read in place, else READ or DIRECT */
   uint64_t kv_tokens;
   uint64_t bytes_per_token;    /* weight bytes that decoding one token reads, one sequence, empty context */
   uint64_t kv_bytes_per_token; /* KV bytes that a token of context holds and each later one reads; without window layers */
@@ -248,10 +249,13 @@ typedef struct brim_load_options {
   brim_progress_fn progress;
 } brim_load_options;
 
-/* [control] All or nothing. A model is loaded once at a time: FAILED_PRECONDITION where it is loaded already. The plan may be
- * destroyed afterwards. options may be NULL. */
+/* [control] All or nothing. Where memory is refused on the way everything is given back, and the next lower plan is tried
+ * that the request allowed (kv_least, context_least of its config; by default none). A model is loaded once at a time:
+ * FAILED_PRECONDITION where it is loaded already. The plan may be destroyed afterwards. options may be NULL. */
 BRIM_API brim_status BRIM_CALL brim_model_load(brim_model *model, const brim_plan *plan, const brim_load_options *options,
                                                brim_error *error);
+/* [control] The plan that is loaded, to be destroyed. FAILED_PRECONDITION where nothing is. */
+BRIM_API brim_status BRIM_CALL brim_model_get_plan(brim_model *model, brim_plan **out, brim_error *error);
 /* [control] Gives every byte back. BUSY while sessions live. */
 BRIM_API brim_status BRIM_CALL brim_model_unload(brim_model *model, brim_error *error);
 

@@ -122,6 +122,27 @@ void read_at(Handle file, uint64_t offset, void* to, size_t bytes, const std::st
   }
 }
 
+Handle open_past_cache(const std::string& path) noexcept {
+  return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_DIRECT);
+}
+
+bool read_past_cache(Handle file, uint64_t offset, void* to, size_t bytes, size_t least) noexcept {
+  size_t done = 0;
+  while (done < least) {
+    const ssize_t got =
+        ::pread(fd(file), static_cast<std::byte*>(to) + done, bytes - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    done += static_cast<size_t>(got);
+    if (done < least && done % kDirectBorder != 0) return false;
+  }
+  return true;
+}
+
+void forget(Handle file, uint64_t offset, uint64_t bytes) noexcept {
+  ::posix_fadvise(fd(file), static_cast<off_t>(offset), static_cast<off_t>(bytes), POSIX_FADV_DONTNEED);
+}
+
 void write_all(Handle file, const void* from, size_t bytes, const std::string& path) {
   const auto* in = static_cast<const std::byte*>(from);
   size_t done = 0;

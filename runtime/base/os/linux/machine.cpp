@@ -211,6 +211,15 @@ uint64_t memory_left() noexcept {
   return kib ? *kib * 1024 : UINT64_MAX;
 }
 
+void* take_pages(size_t bytes) noexcept {
+  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return nullptr;
+  ::madvise(pages, bytes, MADV_HUGEPAGE);
+  return pages;
+}
+
+void give_pages(void* pages, size_t bytes) noexcept { ::munmap(pages, bytes); }
+
 void discard(void* address, size_t bytes) noexcept {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<uintptr_t>(address) + page - 1) / page * page;

@@ -150,6 +150,35 @@ void read_at(Handle file, uint64_t offset, void* to, size_t bytes, const std::st
   }
 }
 
+Handle open_past_cache(const std::string& path) noexcept {
+  try {
+    const HANDLE file = CreateFileW(wide(path, "open").c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE,
+                                    nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL | FILE_FLAG_NO_BUFFERING, nullptr);
+    return file == INVALID_HANDLE_VALUE ? kNoHandle : reinterpret_cast<Handle>(file);
+  } catch (...) {
+    return kNoHandle;
+  }
+}
+
+bool read_past_cache(Handle file, uint64_t offset, void* to, size_t bytes, size_t least) noexcept {
+  size_t done = 0;
+  while (done < least) {
+    const uint64_t at = offset + done;
+    OVERLAPPED where{};
+    where.Offset = static_cast<DWORD>(at);
+    where.OffsetHigh = static_cast<DWORD>(at >> 32);
+    const auto want = static_cast<DWORD>(std::min<size_t>(bytes - done, 1u << 30));
+    DWORD got = 0;
+    if (!ReadFile(native(file), static_cast<std::byte*>(to) + done, want, &got, &where) || got == 0) return false;
+    done += got;
+    if (done < least && done % kDirectBorder != 0) return false;
+  }
+  return true;
+}
+
+// Windows has no such call; its cache gives way by itself.
+void forget(Handle, uint64_t, uint64_t) noexcept {}
+
 void write_all(Handle file, const void* from, size_t bytes, const std::string& path) {
   const auto* in = static_cast<const std::byte*>(from);
   size_t done = 0;

@@ -42,6 +42,12 @@ uint64_t memory_left() noexcept {
   return GlobalMemoryStatusEx(&status) ? status.ullAvailPhys : UINT64_MAX;
 }
 
+void* take_pages(size_t bytes) noexcept {
+  return VirtualAlloc(nullptr, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+}
+
+void give_pages(void* pages, size_t) noexcept { VirtualFree(pages, 0, MEM_RELEASE); }
+
 void discard(void* address, size_t bytes) noexcept {
   // Whole pages only, as the call rounds outwards.
   SYSTEM_INFO info{};
