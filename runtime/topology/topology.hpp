@@ -151,7 +151,7 @@ void set_budget(Pool& pool);
 void set_host_bandwidth(Topology& topology, double bytes_per_second);
 
 // [control] Read bandwidth of system memory in bytes/s with the whole team, best of several passes over memory far
-// larger than any cache; takes at most about 0.3 s. 0 where that memory is not to be had.
+// larger than any cache; takes half a second, at most one. 0 where that memory is not to be had.
 double probe_bandwidth(Team& team);
 
 }  // namespace brim::topology

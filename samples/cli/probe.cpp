@@ -7,6 +7,9 @@
 #include <new>
 #include <thread>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -60,16 +63,16 @@ double best_rate(uint32_t threads, const Work& work) {
   return best;
 }
 
-// Sums `words` words walked as `streams` streams side by side.
+// Sums `words` words walked as `streams` streams side by side; fetched lines are for one use.
 template <int kStreams, bool kPrefetch>
-uint64_t read(const uint64_t* from, size_t words) {
+[[gnu::always_inline]] inline uint64_t sum_streams(const uint64_t* from, size_t words) {
   typedef uint64_t Line __attribute__((vector_size(64)));
   const size_t each = words / kStreams / kLineWords * kLineWords;
   Line sums[kStreams] = {};
   for (size_t at = 0; at < each; at += kLineWords) {
     for (int s = 0; s < kStreams; ++s) {
       const uint64_t* p = from + static_cast<size_t>(s) * each + at;
-      if (kPrefetch) __builtin_prefetch(p + 512);
+      if (kPrefetch) __builtin_prefetch(p + kLineWords * 8, 0, 0);
       Line line;
       std::memcpy(&line, p, sizeof line);
       sums[s] += line;
@@ -81,6 +84,30 @@ uint64_t read(const uint64_t* from, size_t words) {
   }
   return sum;
 }
+
+using Reader = uint64_t (*)(const uint64_t*, size_t);
+
+template <int kStreams, bool kPrefetch>
+uint64_t read_plain(const uint64_t* from, size_t words) {
+  return sum_streams<kStreams, kPrefetch>(from, words);
+}
+
+// In registers as wide as kernels use: narrower ones cannot ask for lines fast enough.
+#if defined(__x86_64__)
+template <int kStreams, bool kPrefetch>
+__attribute__((target("avx2"))) uint64_t read_avx2(const uint64_t* from, size_t words) {
+  return sum_streams<kStreams, kPrefetch>(from, words);
+}
+template <int kStreams, bool kPrefetch>
+Reader reader() {
+  return __builtin_cpu_supports("avx2") ? read_avx2<kStreams, kPrefetch> : read_plain<kStreams, kPrefetch>;
+}
+#else
+template <int kStreams, bool kPrefetch>
+Reader reader() {
+  return read_plain<kStreams, kPrefetch>;
+}
+#endif
 
 // Multiply-adds of one kind. The empty statements keep the compiler from folding equal products and from dropping sums
 // that nobody reads.
@@ -189,6 +216,11 @@ double rate(uint32_t threads, const Multiply& multiply) {
 
 Probe::Probe(uint32_t threads) : threads_(threads) {
   try {
+    block_.reserve(kWords);
+#if defined(__linux__)
+    const auto begin = (reinterpret_cast<uintptr_t>(block_.data()) + 4095) / 4096 * 4096;
+    madvise(reinterpret_cast<void*>(begin), kWords * sizeof(uint64_t) - 4096, MADV_HUGEPAGE);
+#endif
     block_.assign(kWords, 1);  // written, so that its pages exist
   } catch (const std::bad_alloc&) {
   }
@@ -196,8 +228,7 @@ Probe::Probe(uint32_t threads) : threads_(threads) {
 
 Limits Probe::measure() {
   Limits out;
-  uint64_t (*const readers[])(const uint64_t*, size_t) = {read<1, false>, read<1, true>, read<4, false>,
-                                                          read<8, false>};
+  const Reader readers[] = {reader<1, false>(), reader<1, true>(), reader<4, false>(), reader<8, true>()};
   static_assert(std::size(readers) == std::size(kReadPatterns));
   for (size_t i = 0; i < std::size(readers) && !block_.empty(); ++i) {
     const double bandwidth = best_rate(threads_, [&](uint32_t index, uint32_t count) {

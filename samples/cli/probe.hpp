@@ -14,7 +14,7 @@
 namespace cli {
 
 inline constexpr std::string_view kReadPatterns[] = {"forward", "forward with prefetch", "four streams",
-                                                     "eight streams"};
+                                                     "eight streams with prefetch"};
 
 struct Limits {
   double bandwidth = 0;          // bytes/s

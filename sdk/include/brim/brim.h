@@ -120,7 +120,7 @@ BRIM_API brim_status BRIM_CALL brim_runtime_report(brim_runtime *runtime, char *
 /* [control] This machine as TOML, for runtime.machine there or elsewhere; `name` is what the file calls it. */
 BRIM_API brim_status BRIM_CALL brim_runtime_machine(brim_runtime *runtime, brim_str name, char *buf, uint64_t cap,
                                                     uint64_t *need, brim_error *error);
-/* [control] Measures the read bandwidth of system memory with the CPU team, bytes/s; takes about 0.3 s. */
+/* [control] Measures the read bandwidth of system memory with the CPU team, bytes/s; takes half a second. */
 BRIM_API brim_status BRIM_CALL brim_runtime_bandwidth(brim_runtime *runtime, double *bytes_per_second, brim_error *error);
 BRIM_API void BRIM_CALL brim_runtime_destroy(brim_runtime *runtime); /* [control] */
 
