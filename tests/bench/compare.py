@@ -70,10 +70,10 @@ def llama_bench(path):
     return measure
 
 
-def node(folder):
+def node(folder, gpu):
     def measure(model, threads, args):
         return run(["node", HERE / "compare_node.mjs", folder, os.path.abspath(model),
-                    *map(str, (threads, args.prompt, args.gen, args.depth, args.seqs))])
+                    *map(str, (threads, args.prompt, args.gen, args.depth, args.seqs)), gpu])
     return measure
 
 
@@ -212,6 +212,8 @@ def main():
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--node", metavar="FOLDER")
     parser.add_argument("--model", action="append", required=True)
+    parser.add_argument("--node-gpu", default="none", metavar="NAME",
+                        help="vulkan or cuda: the package on that interface, none: on the processor")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=5, help="that count")
     parser.add_argument("--most-rounds", type=int, default=15, help="thrown out ones included")
@@ -231,7 +233,7 @@ def main():
             parser.error(f"--peer {peer}: expected NAME=PATH")
         engines[name] = llama_bench(path)
     if args.node:
-        engines["llama.cpp (node-llama-cpp)"] = node(args.node)
+        engines["llama.cpp (node-llama-cpp)"] = node(args.node, args.node_gpu)
 
     results = []
     for model in args.model:

@@ -1,18 +1,19 @@
 // One measurement of llama.cpp as the npm package node-llama-cpp ships it: JSON as compare.py wants it.
-//     node compare_node.mjs FOLDER MODEL THREADS PROMPT GEN DEPTH SEQS
+//     node compare_node.mjs FOLDER MODEL THREADS PROMPT GEN DEPTH SEQS none|vulkan|cuda
 // FOLDER holds node_modules with the package. The prefill gives logits of its last token, decoding picks the likeliest;
 // both behind DEPTH tokens of context, with flash attention; SEQS sequences decode side by side. A round before the one
 // that counts warms up.
 import path from "node:path";
 import {pathToFileURL} from "node:url";
 
-const [folder, modelPath, ...numbers] = process.argv.slice(2);
-const [threads, nPrompt, nGen, depth, seqs] = numbers.map(Number);
+const [folder, modelPath, ...rest] = process.argv.slice(2);
+const [threads, nPrompt, nGen, depth, seqs] = rest.map(Number);
+const gpu = rest[5] === "none" ? false : rest[5];
 const entry = path.resolve(folder, "node_modules", "node-llama-cpp", "dist", "index.js");
 const {getLlama} = await import(pathToFileURL(entry).href);
 
-const llama = await getLlama({gpu: false, build: "never", progressLogs: false, maxThreads: threads});
-const model = await llama.loadModel({modelPath});
+const llama = await getLlama({gpu, build: "never", progressLogs: false, maxThreads: threads});
+const model = await llama.loadModel({modelPath, gpuLayers: gpu ? "max" : 0});
 const context = await model.createContext({
   contextSize: depth + Math.max(nPrompt, nGen) + 16,
   sequences: seqs,

@@ -4,7 +4,9 @@
 #include <brim/brim.hpp>
 #include <cmath>
 #include <cstring>
+#include <cstdio>
 #include <filesystem>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -170,4 +172,51 @@ TEST_CASE("weights that are read in place from the file give the same bits as co
   INFO("grown by ", in_place, " and ", read, "; the file has ", weights);
   CHECK(read > in_place + weights / 4 * 3);
   CHECK(same_bits(*mapped, *logits({Where::kVulkan, {{"load.io", "direct"}}})));
+}
+
+TEST_CASE("a token costs one pass over the weights, and a dispatch for each thing that is computed") {
+  struct Programs {
+    std::mutex mutex;
+    std::vector<std::string> lines;
+  } programs;
+  brim::Config config;
+  config.set("backend.vulkan.software", "true");
+  auto settings = brim::sized<brim_runtime_config>();
+  settings.config = config.get();
+  settings.log_level = BRIM_LOG_DEBUG;
+  settings.user = &programs;
+  settings.log = [](void* user, uint32_t, brim_str, brim_str message) {
+    auto& p = *static_cast<Programs*>(user);
+    const std::lock_guard lock(p.mutex);
+    if (brim::view(message).starts_with("a program for 1 rows:")) p.lines.emplace_back(brim::view(message));
+  };
+  brim::Runtime runtime(settings);
+  const auto devices = nlohmann::json::parse(runtime.report()).at("devices");
+  auto place = brim::sized<brim_placement>();
+  while (place.device < devices.size() && devices[place.device].at("plugin") != "brim.vulkan") ++place.device;
+  if (place.device == devices.size()) {
+    MESSAGE("skipped: no Vulkan driver, not even a software one");
+    return;
+  }
+  brim::Model model(runtime, BRIM_SOURCE_DIR "/samples/models/brim-austen.gguf");
+  place.n_layers = model.info().n_layers;
+  auto request = brim::sized<brim_plan_request>();
+  request.placements = &place;
+  request.n_placements = 1;
+  request.placement_stride = sizeof place;
+  const brim::Plan plan(model, request);
+  uint64_t weights = 0;
+  for (const brim_plan_pool& pool : plan.pools()) weights += pool.weights + pool.mapped;
+  model.load(plan);
+  REQUIRE(programs.lines.size() == 1);
+  unsigned dispatches = 0, barriers = 0;
+  unsigned long long arguments = 0, bound = 0;
+  REQUIRE(std::sscanf(programs.lines[0].c_str(),
+                      "a program for 1 rows: %u dispatches, %u barriers, %llu bytes of arguments, %llu bytes of weights",
+                      &dispatches, &barriers, &arguments, &bound) == 4);
+  // A llama layer: two norms, seven products, two rotations, two writes of KV, attention in two parts, a gate, two sums.
+  CHECK(dispatches <= 18 * place.n_layers + 4);
+  CHECK(barriers < dispatches);
+  CHECK(bound <= weights + weights / 20);
+  CHECK(bound > weights / 10 * 9);
 }

@@ -48,6 +48,16 @@ void record(brim_program* program, const Lowered& lowered) {
   program->barriers = levels == 0 ? 0 : levels - 1;
 }
 
+// Of all weights that the program is bound to.
+uint64_t weight_bytes(const brim_program_info& info) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < info.n_bindings; ++i) {
+    const brim_binding& b = *BRIM_ELEM(brim_binding, info.bindings, info.binding_stride, i);
+    if (b.value != 0 && brim_graph_value(info.graph, b.value)->kind == BRIM_VALUE_WEIGHT) bytes += b.bytes;
+  }
+  return bytes;
+}
+
 template <class... Arguments>
 void say(const brim_program* program, const char* format, Arguments... arguments) {
   const brim_plugin& plugin = *program->device->plugin;
@@ -88,8 +98,10 @@ brim_program* create_program(Device* device, const brim_program_info& info) {
     lower(device->target(), info, true, program->arguments->address + kBlob, live);
     std::memcpy(program->arguments->mapped + kBlob, live.blob.data(), live.blob.size());
     record(program, live);
-    say(program, "a program for %u rows: %u dispatches, %u barriers, %llu bytes of arguments", program->bucket.n_tokens,
-        program->launches, program->barriers, static_cast<unsigned long long>(program->arguments->bytes));
+    say(program, "a program for %u rows: %u dispatches, %u barriers, %llu bytes of arguments, %llu bytes of weights",
+        program->bucket.n_tokens, program->launches, program->barriers,
+        static_cast<unsigned long long>(program->arguments->bytes),
+        static_cast<unsigned long long>(weight_bytes(info)));
     return program;
   } catch (...) {
     destroy_program(program);
