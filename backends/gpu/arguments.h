@@ -63,14 +63,21 @@ struct SelectArguments {
 
 // Row r of x is (r / inner, r % inner). Its matrix is 0 of PLAIN products, the inner index of products by HEADS, and
 // what `index` says for it of GROUPED ones. Of a weight in pieces a launch has some rows of a matrix (`n` of
-// `result_row`) or, of several matrices, those from first_matrix on.
+// `result_row`) or, of several matrices, those from first_matrix on. MATVEC_DOT's x is what QUANTISE made.
 struct ProductArguments {
   uint64_t w, x, bias, result, index;
   uint64_t row_bytes, matrix_bytes;
   Size outer;
   uint inner, n, k, result_row;
-  uint first_matrix, n_matrices, matrices, reserved0;
+  uint first_matrix, n_matrices, matrices, x_scales;  // x_scales: bytes from a quantised x's codes to its scales
   uint x_outer, x_inner, index_outer, index_inner;
+};
+
+// Row r of x is (r / inner, r % inner); rows of codes, a byte a value, and of scales, 8 bytes for 32, are contiguous.
+struct QuantiseArguments {
+  uint64_t x, codes, scales;
+  Size outer;
+  uint inner, k, x_outer, x_inner;
 };
 
 struct BatchedArguments {

@@ -3,8 +3,8 @@
 // addresses, a queue that copies, and the numbers that shapes of launches depend on. Each backend defines the functions
 // below for its own brim_buffer and brim_queue.
 //
-// A backend gives every kernel of kernel.hpp under the arguments of arguments.h; the choice between several kernels for
-// one op is lower.cpp's.
+// A backend gives every kernel of kernel.hpp that its Target asks for, under the arguments of arguments.h; the choice
+// between several kernels for one op is the lowering's.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,9 @@ inline constexpr uint64_t kAlignment = 32;  // of offsets in buffers: GGUF's, an
 struct Target {
   Memory memory;
   uint32_t max_groups;      // work groups of one launch, in every dimension
-  const uint32_t* threads;  // of a work group, by Kernel
+  const uint32_t* threads;  // of a work group, by Kernel; of kernels that the backend does not have, 0
+  // Whether fast numerics multiply signed bytes four at a time: the kernels MATVEC_DOT and QUANTISE.
+  bool integer_dot = false;
 };
 
 struct BufferFacts {

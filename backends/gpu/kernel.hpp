@@ -21,14 +21,16 @@ enum class Kernel : uint32_t {
   kLinearAttention,
   kMatmul,
   kMatvec,
+  kMatvecDot,
   kNorm,
+  kQuantise,
   kRope,
   kRopeAngles,
   kRoute,
   kScatter,
   kSelect,
 };
-inline constexpr uint32_t kKernels = 18;
+inline constexpr uint32_t kKernels = 20;
 
 struct Launch {
   Kernel kernel;

@@ -154,6 +154,23 @@ TEST_CASE("narrower KV states cost what they cost on the CPU") {
   CHECK(relative(*q8, *exact) > 0);
 }
 
+TEST_CASE("dot products of bytes cost what 8-bit activations cost, whatever runs first") {
+  const auto& exact = plain();
+  if (!exact) return;
+  const auto fast = [](const char* dot, const char* reversed) {
+    return logits({Where::kVulkan,
+                   {{"plan.numerics", "fast"},
+                    {"plan.kv_dtype", "f32"},
+                    {"backend.vulkan.integer_dot", dot},
+                    {"backend.vulkan.reversed", reversed}}});
+  };
+  const auto bytes = fast("true", "false");
+  CHECK(relative(*bytes, *exact) < 6e-3);
+  CHECK(relative(*bytes, *exact) > 0);
+  CHECK(same_bits(*bytes, *fast("true", "true")));
+  CHECK(same_bits(*exact, *fast("false", "false")));
+}
+
 TEST_CASE("what has no barrier between it gives the same bits in the reverse order") {
   const auto& forward = plain();
   if (!forward) return;

@@ -10,8 +10,8 @@ namespace brim_cuda {
 
 struct Device;
 
-inline constexpr uint32_t kThreads[kKernels] = {128, 64,  64, 64, 64, 64, 64, 64, 64,
-                                                32,  256, 64, 64, 64, 64, 64, 64, 64};  // of a block, by Kernel
+inline constexpr uint32_t kThreads[kKernels] = {128, 64, 64, 64, 64, 64, 64, 64, 64, 32,
+                                                256, 64, 0,  64, 0,  64, 64, 64, 64, 64};  // of a block, by Kernel
 
 // Files of kernels/.
 enum class Part : uint32_t { kAttention, kCopy, kElementwise, kItems, kMatmul, kMatvec, kRows };

@@ -180,6 +180,19 @@ void describe(Device* d, const Properties& p) {
                 VK_API_VERSION_MAJOR(core.apiVersion), VK_API_VERSION_MINOR(core.apiVersion), d->subgroup);
 }
 
+// Of a device with VK_KHR_shader_integer_dot_product, which says with `has` what it is good at.
+bool takes_integer_dot(const Device& d, const VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR& has) {
+  if (d.plugin->integer_dot == brim_plugin::IntegerDot::kFalse) return false;
+  VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR feature =
+      typed<VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR>(
+          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR);
+  VkPhysicalDeviceFeatures2 all = typed<VkPhysicalDeviceFeatures2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2);
+  all.pNext = &feature;
+  d.plugin->functions.GetPhysicalDeviceFeatures2(d.physical, &all);
+  return feature.shaderIntegerDotProduct && (d.plugin->integer_dot == brim_plugin::IntegerDot::kTrue ||
+                                             has.integerDotProduct4x8BitPackedSignedAccelerated);
+}
+
 void open(Device* d) {
   const Functions& vk = d->plugin->functions;
   Properties p;
@@ -187,6 +200,9 @@ void open(Device* d) {
       typed<VkPhysicalDevicePCIBusInfoPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT);
   VkPhysicalDeviceExternalMemoryHostPropertiesEXT import = typed<VkPhysicalDeviceExternalMemoryHostPropertiesEXT>(
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT);
+  VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR dot =
+      typed<VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR>(
+          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES_KHR);
 
   Array<VkExtensionProperties> extensions(d->host());
   uint32_t n = 0;
@@ -194,13 +210,14 @@ void open(Device* d) {
   extensions.resize(n);
   vk.EnumerateDeviceExtensionProperties(d->physical, nullptr, &n, extensions.data());
   extensions.resize(n);
-  const char* wanted[2];
+  const char* wanted[3];
   uint32_t n_wanted = 0;
   d->has_budget = has_extension(extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
   if (d->has_budget) wanted[n_wanted++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
   d->has_pci = has_extension(extensions, VK_EXT_PCI_BUS_INFO_EXTENSION_NAME);
   const bool imports = has_extension(extensions, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
   if (imports) wanted[n_wanted++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
+  const bool has_dot = has_extension(extensions, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
   if (d->has_pci) {
     pci.pNext = p.v12.pNext;
     p.v12.pNext = &pci;
@@ -208,6 +225,10 @@ void open(Device* d) {
   if (imports) {
     import.pNext = p.v12.pNext;
     p.v12.pNext = &import;
+  }
+  if (has_dot) {
+    dot.pNext = p.v12.pNext;
+    p.v12.pNext = &dot;
   }
   read_properties(vk, d->physical, p);
   describe(d, p);
@@ -223,6 +244,15 @@ void open(Device* d) {
 
   Features features;
   each_needed(features, [](const char*, VkBool32& feature) { feature = VK_TRUE; });
+  VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot_feature =
+      typed<VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR>(
+          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR);
+  d->integer_dot = has_dot && takes_integer_dot(*d, dot);
+  if (d->integer_dot) {
+    wanted[n_wanted++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
+    dot_feature.shaderIntegerDotProduct = VK_TRUE;
+    features.v12.pNext = &dot_feature;
+  }
   d->queue_family = compute_family(vk, d->physical);
   const float priority = 1.0f;
   VkDeviceQueueCreateInfo queue = typed<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO);
@@ -264,8 +294,8 @@ brim_plugin* create_plugin(const brim_host_api* api, brim_host* host, const brim
     if (info != nullptr) {
       constexpr const char* kWhere = "the Vulkan backend";
       each_setting(
-          kWhere, info->settings, info->n_settings, info->setting_stride, {"gpus", "software", "reversed", "cache"},
-          [&](std::string_view key, std::string_view value) {
+          kWhere, info->settings, info->n_settings, info->setting_stride,
+          {"gpus", "software", "reversed", "cache", "integer_dot"}, [&](std::string_view key, std::string_view value) {
             if (key == "cache") {
               if (value.size() >= sizeof plugin->cache) {
                 fail(BRIM_INVALID_ARGUMENT, "%s: the path in setting 'cache' has %zu characters; at most %zu are taken",
@@ -273,6 +303,15 @@ brim_plugin* create_plugin(const brim_host_api* api, brim_host* host, const brim
               }
               std::memcpy(plugin->cache, value.data(), value.size());
               plugin->cache[value.size()] = 0;
+              return;
+            }
+            if (key == "integer_dot") {
+              using Dot = brim_plugin::IntegerDot;
+              if (value != "auto" && value != "true" && value != "false") {
+                fail(BRIM_INVALID_ARGUMENT, "%s: setting 'integer_dot' is '%.*s'; expected auto, true or false", kWhere,
+                     static_cast<int>(std::min<size_t>(value.size(), 40)), value.data());
+              }
+              plugin->integer_dot = value == "auto" ? Dot::kAuto : value == "true" ? Dot::kTrue : Dot::kFalse;
               return;
             }
             bool& setting = key == "gpus" ? plugin->gpus : key == "software" ? plugin->software : plugin->reversed;
@@ -338,6 +377,7 @@ brim_device* describe_device(brim_plugin* plugin, const void* settings, uint32_t
   d->heaps = arrange_heaps(d->memory, d->type);
   d->max_alloc = UINT64_MAX;
   d->max_groups = 65535;  // what Vulkan guarantees
+  d->integer_dot = plugin->integer_dot != brim_plugin::IntegerDot::kFalse;
   std::snprintf(d->architecture, sizeof d->architecture, "Vulkan 1.2");
   return handle;
 }

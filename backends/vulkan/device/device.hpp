@@ -30,7 +30,9 @@ struct brim_plugin {
   bool gpus = false;      // offer what is no software device
   bool software = false;  // offer software devices
   bool reversed = false;  // record what may run in any order in reverse (program/program.cpp)
-  char cache[384] = {};   // folder for compiled pipelines (kernels/pipeline_file.hpp); empty: none
+  // Dot products of bytes in fast numerics: where the device says that it is good at them, wherever it can, nowhere.
+  enum class IntegerDot { kAuto, kTrue, kFalse } integer_dot = IntegerDot::kAuto;
+  char cache[384] = {};  // folder for compiled pipelines (kernels/pipeline_file.hpp); empty: none
   bool searched = false;
   std::mutex mutex;
   brim_vulkan::Functions functions;
@@ -60,7 +62,7 @@ struct Device {
   Heaps heaps{};
   uint64_t max_alloc = 0;
   uint64_t import_alignment = 0;  // of imported host memory; 0: it cannot be read in place
-  bool has_budget = false, has_pci = false;
+  bool has_budget = false, has_pci = false, integer_dot = false;
   uint32_t queue_family = 0, subgroup = 0, shared_memory = 0, max_groups = 0;
   uint64_t uuid[2] = {}, pci = 0;
   uint64_t bandwidth = 0;  // as described, bytes/s; 0 unknown
@@ -75,7 +77,7 @@ struct Device {
 
   bool live() const { return handle != VK_NULL_HANDLE; }
   Memory host() const { return plugin->memory; }
-  Target target() const { return {host(), max_groups, kThreads}; }
+  Target target() const { return {host(), max_groups, kThreads, integer_dot}; }
 };
 
 }  // namespace brim_vulkan

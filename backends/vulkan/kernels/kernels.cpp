@@ -40,8 +40,14 @@ constexpr uint32_t kMatmul[] = {
 constexpr uint32_t kMatvec[] = {
 #include <matvec.inc>
 };
+constexpr uint32_t kMatvecDot[] = {
+#include <matvec_dot.inc>
+};
 constexpr uint32_t kNorm[] = {
 #include <norm.inc>
+};
+constexpr uint32_t kQuantise[] = {
+#include <quantise.inc>
 };
 constexpr uint32_t kRope[] = {
 #include <rope.inc>
@@ -73,7 +79,9 @@ constexpr Module kModules[kKernels] = {
     {"linear_attention", kLinearAttention, sizeof kLinearAttention},
     {"matmul", kMatmul, sizeof kMatmul},
     {"matvec", kMatvec, sizeof kMatvec},
+    {"matvec_dot", kMatvecDot, sizeof kMatvecDot},
     {"norm", kNorm, sizeof kNorm},
+    {"quantise", kQuantise, sizeof kQuantise},
     {"rope", kRope, sizeof kRope},
     {"rope_angles", kRopeAngles, sizeof kRopeAngles},
     {"route", kRoute, sizeof kRoute},

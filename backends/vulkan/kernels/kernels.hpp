@@ -14,7 +14,7 @@ struct Module {
 };
 const Module& module_of(Kernel kernel);
 
-inline constexpr uint32_t kThreads[kKernels] = {64, 64,  64, 64, 64, 64, 64, 64, 64,
-                                                32, 256, 64, 64, 64, 64, 64, 64, 64};  // of a work group, by Kernel
+inline constexpr uint32_t kThreads[kKernels] = {64,  64, 64, 64, 64, 64, 64, 64, 64, 32,
+                                                256, 64, 64, 64, 64, 64, 64, 64, 64, 64};  // of a work group, by Kernel
 
 }  // namespace brim_vulkan

@@ -1,0 +1,151 @@
+// Products of a weight and rows of activations.
+//
+// Few rows are products of a matrix and vectors, many go by tiles. In fast numerics, where the target has dot products
+// of bytes, the former take their rows as signed bytes: a value is quantised once for all products of it.
+#include "lowering.hpp"
+
+namespace brim_gpu {
+namespace {
+
+// Rows up to which a product is one of a matrix and few vectors.
+constexpr uint64_t kFewRows = 8;
+
+// Formats of MATVEC_DOT.
+bool has_dot(uint32_t dtype) {
+  return dtype == BRIM_DTYPE_Q4_0 || dtype == BRIM_DTYPE_Q8_0 || dtype == BRIM_DTYPE_Q4_K || dtype == BRIM_DTYPE_Q5_K ||
+         dtype == BRIM_DTYPE_Q6_K;
+}
+
+}  // namespace
+
+void Lowering::lower_product(const brim_node& node) {
+  const bool heads = node.op == BRIM_OP_MATMUL && (node.must & BRIM_MATMUL_HEADS) != 0;
+  const bool grouped = node.op == BRIM_OP_GROUPED_MATMUL;
+  const brim_value_desc& w = desc(node.in[0]);
+  const Tensor x = in(node, 1);
+  ProductArguments arguments{};
+  arguments.x = x.address;
+  arguments.row_bytes = values_.row_bytes(node.in[0]);
+  arguments.n = constant(w.dim[w.rank - 2]);
+  arguments.k = constant(w.dim[w.rank - 1]);
+  arguments.matrices = w.rank == 3 ? constant(w.dim[0]) : 1;
+  arguments.matrix_bytes = arguments.row_bytes * arguments.n;
+  if (w.kind == BRIM_VALUE_VIEW && w.rank == 3) {
+    arguments.matrix_bytes = dtype_bytes(w.dtype, size(w.stride[0]));
+  }
+  arguments.result_row = arguments.n;
+  arguments.inner = 1;
+  uint64_t bias = 0;
+  if (grouped) {
+    const Tensor index = in(node, 2);
+    arguments.index = index.address;
+    arguments.index_outer = index.stride[0];
+    arguments.index_inner = index.stride[1];
+    arguments.outer = size_of(index.dim[0]);
+    arguments.inner = constant(index.dim[1]);
+    arguments.x_outer = x.stride[0];
+    arguments.x_inner = x.rank == 3 ? x.stride[1] : 0;
+    bias = address_or_0(node, 3);
+  } else {
+    bias = address_or_0(node, 2);
+    if (heads || (x.rank == 3 && desc(node.in[1]).kind == BRIM_VALUE_VIEW)) {
+      arguments.outer = size_of(x.dim[0]);
+      arguments.inner = constant(x.dim[1]);
+      arguments.x_outer = x.stride[0];
+      arguments.x_inner = x.stride[1];
+    } else {  // one kind of row: all outer dimensions of a contiguous value, or one with any stride
+      arguments.outer = rows_of(desc(node.in[1]));
+      arguments.x_outer = x.rank == 2 ? x.stride[0] : arguments.k;
+    }
+  }
+  const uint32_t mode = heads ? 1 : grouped ? 2 : 0;
+  const uint64_t rows = bound_of(arguments.outer) * arguments.inner;
+  const bool dot = info_.numerics == BRIM_NUMERICS_FAST && target_.integer_dot && has_dot(w.dtype) &&
+                   (mode != 0 || rows <= kFewRows) && rows * arguments.k <= UINT32_MAX;
+  Touches touches{};
+  if (dot) touches.add_read(quantise(node.in[1], arguments));
+  for (uint32_t i = 0; i < node.n_in; ++i) {
+    if (node.in[i] != 0 && !(dot && i == 1)) touches.add_read(values_.read_range(node.in[i]));
+  }
+  touches.add_write(values_.write_range(node.out[0]));
+  for (const Values::Piece& piece : values_.pieces(node.in[0], target_.memory)) {
+    arguments.w = piece.address;
+    arguments.result = result(node);
+    arguments.bias = bias;
+    if (w.rank == 3) {
+      arguments.first_matrix = static_cast<uint32_t>(piece.first_row);
+      arguments.n_matrices = static_cast<uint32_t>(piece.n_rows);
+    } else {
+      arguments.n_matrices = 1;
+      arguments.n = static_cast<uint32_t>(piece.n_rows);
+      arguments.result += piece.first_row * sizeof(float);
+      if (bias != 0) arguments.bias += piece.first_row * sizeof(float);
+    }
+    if (mode != 0 || rows <= kFewRows) {
+      const uint32_t columns = mode != 0 || rows == 1 ? 1 : 4;
+      emit(dot ? Kernel::kMatvecDot : Kernel::kMatvec, arguments, touches,
+           {(arguments.n + 3ull) / 4, (rows + columns - 1) / columns, 1}, {w.dtype, 4, columns, mode});
+    } else {
+      const uint32_t tile = rows <= 16 ? 1 : rows <= 32 ? 2 : 4;
+      emit(Kernel::kMatmul, arguments, touches, {(arguments.n + 63ull) / 64, (rows + 16 * tile - 1) / (16 * tile), 1},
+           {w.dtype, tile});
+    }
+  }
+}
+
+// The rows of a product's x as signed bytes, which its arguments then name instead of x.
+Range Lowering::quantise(brim_value x, ProductArguments& product) {
+  const uint32_t inner = product.x_inner == 0 ? 1 : product.inner;  // else all inner rows are one
+  const uint64_t rows = bound_of(product.outer) * inner, codes = rows * product.k;
+  const auto made = std::find_if(quantised_.begin(), quantised_.end(), [&](const Quantised& q) { return q.x == x; });
+  Range range{};
+  if (made != quantised_.end()) {
+    range = made->range;
+  } else {
+    range = take(codes + codes / 32 * 8, last_use([&](const brim_node& later) {
+                   return (later.op == BRIM_OP_MATMUL || later.op == BRIM_OP_GROUPED_MATMUL) && later.n_in >= 2 &&
+                          later.in[1] == x;
+                 }));
+    QuantiseArguments arguments{};
+    arguments.x = product.x;
+    arguments.codes = range.begin;
+    arguments.scales = range.begin + codes;
+    arguments.outer = product.outer;
+    arguments.inner = inner;
+    arguments.k = product.k;
+    arguments.x_outer = product.x_outer;
+    arguments.x_inner = product.x_inner;
+    Touches touches{};
+    touches.add_read(values_.read_range(x));
+    touches.add_write(range);
+    emit_items(Kernel::kQuantise, arguments, touches, codes / 4);
+    quantised_.push_back({x, range});
+  }
+  product.x = range.begin;
+  product.x_scales = static_cast<uint32_t>(codes);
+  product.x_outer = inner * product.k;
+  product.x_inner = product.x_inner == 0 ? 0 : product.k;
+  return range;
+}
+
+void Lowering::lower_batched(const brim_node& node) {
+  const Tensor w = in(node, 0), x = in(node, 1), y = values_.tensor(node.out[0]);
+  BatchedArguments arguments{};
+  arguments.w = w.address;
+  arguments.x = x.address;
+  arguments.result = y.address;
+  four(y, arguments.dim);
+  arguments.k = constant(x.dim[x.rank - 1]);
+  uint32_t stride[4];
+  four_strides(x, x, stride);
+  std::copy_n(stride, 3, arguments.x_stride);
+  // The weight's rows stand where y has its columns.
+  Tensor batch = w;
+  batch.dim[w.rank - 2] = y.dim[y.rank - 2];
+  four_strides(batch, y, stride);
+  std::copy_n(stride, 2, arguments.w_stride);
+  arguments.w_stride[2] = w.stride[w.rank - 2];
+  emit_items(Kernel::kBatched, arguments, touches_of(node), elements_of(desc(node.out[0])));
+}
+
+}  // namespace brim_gpu
