@@ -272,7 +272,9 @@ struct SuperFamily {
     Format::quads(p, rows, [&](auto g, const Lanes* w) BRIM_INLINE_LAMBDA {
       const Lanes* scale = &h.scale[g * kScales / 16];
       // Two lines a row and block, a little before they come: helps where a stream enters a new page.
-      __builtin_prefetch(p + rows.at[g / 2] + kAhead + Format::kBytes / 2 * (g % 2));
+      constexpr size_t kPart = Format::kBytes / 4, kFirst = 2 * (g % 2) * kPart;
+      __builtin_prefetch(p + rows.at[g / 2] + kAhead + kFirst);
+      if constexpr (Format::kBytes > 200) __builtin_prefetch(p + rows.at[g / 2] + kAhead + kFirst + kPart);
       add_products<Format::kCodes, 4, 1, 1, true>(&sum, &w, &scale, a.q + 16 * g, 0);
     });
     finish(sum, h, a, acc);

@@ -10,9 +10,9 @@ constexpr uint64_t kBlob = 64;  // where the blob begins in the program's buffer
 // What a driver keeps of one recorded launch and its barrier: more than any driver that was looked at.
 constexpr uint64_t kRecordedBytes = 512;
 
-// One level after the other, a barrier between two. The order within a level is free: with the setting `reversed` it is
-// the reverse of the program's, so that a conflict that the schedule missed shows as a wrong result on a device that
-// runs everything in the order of recording.
+// One level after the other, a barrier between two. The order between two barriers is free: with the setting `reversed`
+// it is the reverse of the program's, so that a conflict that the schedule missed, or a barrier that is not recorded,
+// shows as a wrong result on a device that runs everything in the order of recording.
 void record(brim_program* program, const Lowered& lowered) {
   Device* device = program->device;
   Array<uint32_t> level(device->host());
@@ -31,17 +31,27 @@ void record(brim_program* program, const Lowered& lowered) {
   begin.flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT;
   check_on(device, device->vk.BeginCommandBuffer(program->commands, &begin), "recording a program");
   const size_t n = lowered.launches.size();
-  for (uint32_t now = 0; now < levels; ++now) {
-    if (now != 0) record_barrier(device, program->commands);
-    for (size_t i = 0; i < n; ++i) {
-      const size_t at = device->plugin->reversed ? n - 1 - i : i;
-      if (level[at] != now) continue;
-      Launch launch = lowered.launches[at];
+  Array<uint32_t> open(device->host());  // launches behind the last barrier
+  const auto close = [&] {
+    for (size_t i = 0; i < open.size(); ++i) {
+      Launch launch = lowered.launches[open[device->plugin->reversed ? open.size() - 1 - i : i]];
       launch.arguments += program->arguments->address + kBlob;
       launch.run = program->arguments->address;
       record_launch(device, program->commands, launch, device->pipelines.get(launch.kernel, launch.constants));
     }
+    open.clear();
+  };
+  const auto barrier = [&] {
+    close();
+    record_barrier(device, program->commands);
+  };
+  for (uint32_t now = 0; now < levels; ++now) {
+    if (now != 0) barrier();
+    for (uint32_t i = 0; i < n; ++i) {
+      if (level[i] == now) open.push_back(i);
+    }
   }
+  close();
   record_last_barrier(device, program->commands);
   check_on(device, device->vk.EndCommandBuffer(program->commands), "recording a program");
   program->launches = static_cast<uint32_t>(n);
