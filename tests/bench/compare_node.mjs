@@ -23,7 +23,7 @@ const context = await model.createContext({
 });
 const sequences = Array.from({length: seqs}, () => context.getSequence());
 const greedy = {temperature: 0, yieldEogToken: true};
-const tokens = (n, first) => Array.from({length: n}, (_, i) => 100 + ((first + i) * 7919) % 20000);
+const tokens = (n, first) => Array.from({length: n}, (_, i) => 100 + ((first + i) * 7919) % 400);
 
 // The context in front of what is measured.
 async function fill(sequence) {

@@ -72,6 +72,7 @@ Case write_case(Maker& make, uint32_t dtype, bool latent) {
         double& size = scale[at + i];
         s.after[at + i] = static_cast<double>(values[i]);
         size = std::fabs(s.after[at + i]);
+        if (dtype == BRIM_DTYPE_F16) size = std::max(size, 0x1p-14);  // smaller halves lie as far apart as there
         if (dtype != BRIM_DTYPE_Q8_0) continue;
         for (uint64_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j)
           size = std::max(size, static_cast<double>(std::fabs(values[j])));
