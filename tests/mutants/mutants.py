@@ -331,6 +331,7 @@ def arguments(description, smoke):
     parser.add_argument("build")
     parser.add_argument("--count", type=int, default=240)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th of the draw from the I-th on: several run side by side")
     parser.add_argument("--json", help="write the results here after each mutant")
     parser.add_argument("--again", help="results of an earlier run: only what survived there is run again")
     parser.add_argument("--smoke", action="store_true", help=smoke)
@@ -346,6 +347,8 @@ def hold(drawn, options, judge):
     """The results of all: of those that --again knows as dealt with from there, else what judge(mutant) says: verdict, what
     killed it and with which words, seconds."""
     earlier, results = {}, []
+    first, parts = map(int, options.part.split("/"))
+    drawn = drawn[first - 1::parts]
     if options.again:
         earlier = {r["name"]: r for r in json.loads(pathlib.Path(options.again).read_text())["mutants"]}
     for number, mutant in enumerate(drawn, 1):
