@@ -204,6 +204,31 @@ TEST_CASE("a limit that the kernel keeps without counting CUDA's memory is kept 
   CHECK(untouched(counted)[0].bytes == plan->pools[0].total() - plan->pools[0].weights);
 }
 
+TEST_CASE("weights come past the file cache where that would hold them a second time, and nowhere else") {
+  const auto plan_on = [](const std::string& name) {
+    return plan_of(on(topology::open_machine(BRIM_SOURCE_DIR "/sdk/machines/" + name + ".toml", {})),
+                   "llama-3-8b:q4_k_m", with(8192));
+  };
+  for (const char* name : {"rtx-spark", "dgx-spark", "rtx-spark-windows"}) {
+    CAPTURE(std::string(name));
+    CHECK(plan_on(name)->request.load == BRIM_LOAD_DIRECT);
+  }
+  for (const char* name : {"gh200", "jetson-orin", "strix-halo", "rtx-4090", "arc-b70", "cpu"}) {
+    CAPTURE(std::string(name));
+    const auto plan = plan_on(name);
+    CHECK(plan->request.load != BRIM_LOAD_DIRECT);
+    for (const DevicePlan& d : plan->devices) CHECK(!d.direct);
+  }
+}
+
+TEST_CASE("KV takes what heads and their width say, whatever the model's width") {
+  const auto per_token = [](const char* shape) {
+    return plan_of(test::spark(), shape, with(8192))->kv_bytes_per_token;
+  };
+  CHECK(per_token("llama-3-8b:q4_k_m") == 128 * 1024);
+  CHECK(per_token("qwen3-30b-a3b:q8_0") == 96 * 1024);  // 4 heads of 128, where width / heads is 64
+}
+
 TEST_CASE("latent attention keeps one row of rank and rotary part a token and layer") {
   const std::string path = BRIM_SHARED_DIR "/golden/deepseek2/model.gguf";
   if (!std::filesystem::exists(path)) {
