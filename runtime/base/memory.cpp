@@ -37,7 +37,8 @@ void* raw_alloc(size_t bytes, size_t alignment) {
   static const bool silent = silence();
   // Not mi_malloc_aligned: in 2.0.9 it gives blocks of 256, 512 and 1024 bytes that are aligned to 128 only.
   if (bytes < kOwnPages) return silent ? mi_malloc_aligned_at(bytes, alignment, 0) : nullptr;
-  const Pages pages = {os::take_pages(bytes + alignment + sizeof(Pages)), bytes + alignment + sizeof(Pages)};
+  const size_t whole = bytes + alignment + sizeof(Pages);
+  const Pages pages = {os::take_pages(whole), whole};
   if (!pages.begin) return nullptr;
   const uintptr_t begin = reinterpret_cast<uintptr_t>(pages.begin) + sizeof(Pages);
   auto* block = reinterpret_cast<Pages*>((begin + alignment - 1) / alignment * alignment);

@@ -142,12 +142,12 @@ void Stepper::copy_blocks(std::span<const BlockCopy> copies) {
   settle();
 }
 
-void Stepper::copy_across(const negotiator::Variant& variant, const graph::Transfer& t, const brim_bucket& bucket) {
-  const auto place = [&](uint32_t device) { return variant.memory[device].places.at(t.value); };
-  const graph::Place at_source = place(t.from), at_target = place(t.to);
+void Stepper::copy_across(const graph::Transfer& t) {
+  const graph::Place& at_source = variant_->memory[t.from].places.at(t.value);
+  const graph::Place& at_target = variant_->memory[t.to].places.at(t.value);
   Residency::OnDevice& from = residency_.on(t.from);
   Residency::OnDevice& to = residency_.on(t.to);
-  const uint64_t bytes = graph::value_bytes(variant.graph->value(t.value), bucket);
+  const uint64_t bytes = graph::value_bytes(variant_->graph->value(t.value), current_->layout->bucket());
   const std::byte* source = residency_.address(at_source);
   std::byte* target = residency_.address(at_target);
   if (!source) {
@@ -167,7 +167,7 @@ void Stepper::copy_across(const negotiator::Variant& variant, const graph::Trans
 // Brings what the segment needs to where it looks for it, and waits for devices in whose memory it reads or writes.
 void Stepper::prepare(size_t segment) {
   for (const graph::Transfer& t : variant_->segments[segment].transfers) {
-    if (!graph::in_place(variant_->memory, t)) copy_across(*variant_, t, current_->layout->bucket());
+    if (!graph::in_place(variant_->memory, t)) copy_across(t);
   }
   for (const uint32_t owner : current_->owners[segment]) residency_.on(owner).device->settle();
 }

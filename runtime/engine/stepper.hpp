@@ -61,7 +61,7 @@ class Stepper {
   void settle();
   Compiled& compiled(const negotiator::Variant& variant, const brim_bucket& bucket);
   void prepare(size_t segment);
-  void copy_across(const negotiator::Variant& variant, const graph::Transfer& t, const brim_bucket& bucket);
+  void copy_across(const graph::Transfer& t);
   brim_status run_program(uint32_t device, brim_program* program, const std::atomic<uint32_t>* cancel);
 
   std::shared_ptr<const negotiator::Plan> plan_;

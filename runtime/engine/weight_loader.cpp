@@ -40,15 +40,15 @@ void WeightLoader::pack(const negotiator::WeightPlan& weight, const model::Tenso
 void WeightLoader::load(const negotiator::WeightPlan& weight, const WeightPlace& place, Progress& progress) {
   const model::Tensor& tensor = *plan_.model->description->weights[weight.weight].tensor;
   const bool packs = weight.residence == Residence::kPacked;
-  const bool seen = visible_ && !packs;
+  const bool staged = plan_.staged(weight), seen = visible_ && !packs;
   std::byte* const target = seen ? static_cast<std::byte*>(device_.map(place.buffer)) + place.offset : nullptr;
   const uint64_t rows = tensor.shape.extents[0], row_bytes = tensor.bytes / rows;
-  const uint64_t per_piece = std::max<uint64_t>(1, negotiator::kLoadPiece / row_bytes);
+  const uint64_t per_piece = negotiator::rows_of_piece(row_bytes);
   for (uint64_t row = 0; row < rows; row += per_piece) {
     progress.options.stop_if_cancelled();
     const uint64_t n = std::min(per_piece, rows - row), offset = row * row_bytes;
     const auto bytes = static_cast<size_t>(n * row_bytes);
-    if (seen && files_.empty()) {
+    if (!staged) {
       plan_.model->file.read(tensor, offset, {target + offset, bytes});
     } else {
       Slot& slot = slots_[next_++ % slots_.size()];

@@ -8,7 +8,7 @@
 namespace brim::negotiator {
 namespace {
 
-constexpr uint32_t kLoadingSlots = 4;
+constexpr uint32_t kLoadingSlots = 4;  // pieces that may be under way at once
 
 std::vector<brim_program_state> states_without_buffers(const Plan& plan, uint32_t device) {
   std::vector<brim_program_state> states;
@@ -80,15 +80,13 @@ graph::Reach reach_of(const Plan& plan) {
 // way to a device that works by itself, the next is read.
 void size_loading(Plan& plan, uint32_t device) {
   DevicePlan& d = plan.devices[device];
-  const bool visible = (plan.device(device).heaps[d.local_heap].info.flags & BRIM_HEAP_HOST_VISIBLE) != 0;
   uint64_t largest = 0, pieces = 0;
   for (const WeightPlan& w : plan.weights) {
-    if (w.device != device || w.residence == Residence::kMapped) continue;
-    if (w.residence == Residence::kCopied && visible && !d.direct) continue;
+    if (w.device != device || !plan.staged(w)) continue;
     const model::Tensor& tensor = *plan.model->description->weights[w.weight].tensor;
     const uint64_t rows = tensor.shape.extents[0], row_bytes = tensor.bytes / rows;
-    const uint64_t per_piece = std::clamp<uint64_t>(kLoadPiece / row_bytes, 1, rows);
-    largest = std::max(largest, per_piece * row_bytes);
+    const uint64_t per_piece = rows_of_piece(row_bytes);
+    largest = std::max(largest, std::min(per_piece, rows) * row_bytes);
     pieces += (rows + per_piece - 1) / per_piece;
   }
   if (pieces == 0) return;

@@ -24,10 +24,13 @@ inline constexpr uint32_t kProgramsKept = 64;
 inline constexpr uint32_t kSlotsPerSequence = 3;
 // Weights come from the file in pieces of whole rows, of about so many bytes; cancel and progress come between them.
 inline constexpr uint64_t kLoadPiece = 8ull << 20;
-// Weights that are copied lie one behind the other, each on such a border.
+inline constexpr uint64_t rows_of_piece(uint64_t row_bytes) {
+  return row_bytes < kLoadPiece ? kLoadPiece / row_bytes : 1;
+}
 // A mapped file is imported by windows of at most the heap's max_alloc, which begin on such borders: a multiple of what
 // systems call a page and of what devices ask of imported memory.
 inline constexpr uint64_t kWindowBorder = 65536;
+// Weights that are copied lie one behind the other, each on such a border.
 inline constexpr uint64_t align_weight(uint64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 struct Placement {
@@ -195,6 +198,8 @@ struct Plan {
   const Variant& variant(uint32_t phase, bool embeddings) const;
   // The smallest bucket for a step of so many rows that see at most n_kv tokens.
   brim_bucket bucket(uint32_t n_tokens, uint32_t n_kv) const;
+  // Whether the weight passes through the loading buffer of its device on its way there.
+  bool staged(const WeightPlan& weight) const;
   // Most rows of one step that may want outputs.
   uint32_t max_outputs() const { return buckets.back().n_outputs; }
 };

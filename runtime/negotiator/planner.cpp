@@ -21,6 +21,12 @@ brim_bucket Plan::bucket(uint32_t n_tokens, uint32_t n_kv) const {
   return b;
 }
 
+bool Plan::staged(const WeightPlan& weight) const {
+  if (weight.residence != Residence::kCopied) return weight.residence == Residence::kPacked;
+  const DevicePlan& d = devices[weight.device];
+  return d.direct || !(device(weight.device).heaps[d.local_heap].info.flags & BRIM_HEAP_HOST_VISIBLE);
+}
+
 namespace {
 
 // What the exact sums took beyond the estimate that devices were chosen by, per pool.

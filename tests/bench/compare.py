@@ -194,7 +194,9 @@ def roofline(results, engines, prompt):
             if not s["macs_per_token"]:
                 continue
             intensity = s["macs_per_token"] / s["bytes_per_token"]
-            points = ((s[name]["decode_tps"], intensity * r["rounds"][0]["brim"]["sequences"], "decode"), (s[name]["prefill_tps"], intensity * prompt, "prefill"))
+            sequences = r["rounds"][0]["brim"]["sequences"]
+            points = ((s[name]["decode_tps"], intensity * sequences, "decode"),
+                      (s[name]["prefill_tps"], intensity * prompt, "prefill"))
             for tps, x, what in points:
                 if not tps:
                     continue

@@ -64,6 +64,24 @@ std::vector<Logits> scenario(const Model& model) {
   return out;
 }
 
+// The scenario on a model of three layers gives the wanted logits, split as `layers` says, and nobody breaks the
+// contract. `prepare(model, request)` comes before the load.
+template <class F>
+void check_split(const std::string& path, const std::vector<Logits>& wanted, const Settings& settings, uint32_t layers,
+                 const F& prepare) {
+  std::shared_ptr<Misuse> misuse;
+  {
+    const Runtime runtime(2, true, settings);
+    misuse = runtime.misuse;
+    Placed placed(runtime, layers, 3, strict(128, 2));
+    Model model(runtime, path);
+    prepare(model, placed.request);
+    model.load(placed.request);
+    CHECK(largest_difference(wanted, scenario(model)) < 1e-5);
+  }
+  CHECK(misuse->said() == "");
+}
+
 SmallModel three_layers(bool q8_0) {
   SmallModel m;
   m.layers = 3;
@@ -83,14 +101,7 @@ TEST_CASE("layers split between an asynchronous device and the CPU give the CPU'
     for (const uint32_t layers : {0b111u, 0b001u, 0b010u, 0b110u, 0b101u}) {
       CAPTURE(layers);
       for (const uint64_t seed : {1, 2, 3}) {
-        std::shared_ptr<Misuse> misuse;
-        {
-          const Runtime runtime(2, true, async({{"seed", seed}, {"delay_us", 200}}));
-          misuse = runtime.misuse;
-          const Model model(runtime, file.path, Placed(runtime, layers, 3, strict(128, 2)).request);
-          CHECK(largest_difference(wanted, scenario(model)) < 1e-5);
-        }
-        CHECK(misuse->said() == "");
+        check_split(file.path, wanted, async({{"seed", seed}, {"delay_us", 200}}), layers, [](auto&&...) {});
       }
     }
   }
@@ -105,21 +116,14 @@ TEST_CASE("where device and CPU compute in one memory, nothing that crosses is c
     for (const uint32_t layers : {0b001u, 0b010u, 0b110u, 0b101u}) {
       CAPTURE(layers);
       for (const uint64_t seed : {1, 2, 3}) {
-        std::shared_ptr<Misuse> misuse;
-        {
-          const Runtime runtime(
-              2, true, async({{"seed", seed}, {"delay_us", 400}, {"unified", unified}, {"budget", 16ull << 30}}));
-          misuse = runtime.misuse;
-          Model model(runtime, file.path);
-          const Placed placed(runtime, layers, 3, strict(128, 2));
-          const Plan plan(model.get(), placed.request);
-          const std::string why = plan.explain();
-          CHECK((why.find(" in place, because both compute in one memory") != std::string::npos) == unified);
-          CHECK((why.find(" copied each step, because") != std::string::npos) == !unified);
-          model.load(placed.request);
-          CHECK(largest_difference(wanted, scenario(model)) < 1e-5);
-        }
-        CHECK(misuse->said() == "");
+        check_split(
+            file.path, wanted,
+            async({{"seed", seed}, {"delay_us", 400}, {"unified", unified}, {"budget", 16ull << 30}}), layers,
+            [&](const Model& model, const brim_plan_request& request) {
+              const std::string why = Plan(model.get(), request).explain();
+              CHECK((why.find(" in place, because both compute in one memory") != std::string::npos) == unified);
+              CHECK((why.find(" copied each step, because") != std::string::npos) == !unified);
+            });
       }
     }
   }
@@ -140,18 +144,11 @@ TEST_CASE("weights that come by pieces, through the system's cache or past it, a
       for (const uint32_t layers : {0b000u, 0b010u, 0b111u}) {
         CAPTURE(load);
         CAPTURE(layers);
-        std::shared_ptr<Misuse> misuse;
-        {
-          const Runtime runtime(2, true, async({{"delay_us", 300}, {"max_alloc", 64 << 20}}));
-          misuse = runtime.misuse;
-          Placed placed(runtime, layers, 3, strict(128, 2));
-          placed.request.load = load;
-          Model model(runtime, file->path);
-          CHECK(Plan(model.get(), placed.request).info().load == load);
-          model.load(placed.request);
-          CHECK(largest_difference(wanted, scenario(model)) < 1e-5);
-        }
-        CHECK(misuse->said() == "");
+        check_split(file->path, wanted, async({{"delay_us", 300}, {"max_alloc", 64 << 20}}), layers,
+                    [&](const Model& model, brim_plan_request& request) {
+                      request.load = load;
+                      CHECK(Plan(model.get(), request).info().load == load);
+                    });
       }
     }
   }
@@ -167,16 +164,10 @@ TEST_CASE("a file larger than one buffer of the device is read in place, window 
   const auto wanted = scenario(reference);
   const uint64_t most = 512 << 10;
   REQUIRE(std::filesystem::file_size(file.path) > 2 * most);
-  std::shared_ptr<Misuse> misuse;
-  {
-    const Runtime runtime(2, true, async({{"import", 1}, {"max_alloc", most}}));
-    misuse = runtime.misuse;
-    Placed placed(runtime, 0b111, 3, strict(128, 2));
-    placed.request.n_batch = 48;  // states and activations have to fit a buffer as well
-    const Model model(runtime, file.path, placed.request);
-    CHECK(largest_difference(wanted, scenario(model)) < 1e-5);
-  }
-  CHECK(misuse->said() == "");
+  check_split(file.path, wanted, async({{"import", 1}, {"max_alloc", most}}), 0b111,
+              [](const Model&, brim_plan_request& request) {
+                request.n_batch = 48;  // states and activations have to fit a buffer as well
+              });
 }
 
 TEST_CASE("what is placed on the accelerator lies in the accelerator's own pool, in plans too") {

@@ -50,6 +50,16 @@ std::unique_ptr<const Graph> random_graph(uint32_t seed) {
   return e.graph();
 }
 
+// A table's rows, doubled n times.
+std::unique_ptr<const Graph> chain(int n) {
+  Emitted e([n](const Emitter& x) {
+    brim_value v = x.gather(x.weight(0), x.input(BRIM_INPUT_TOKEN));
+    for (int i = 0; i < n; ++i) v = x.add(v, v);
+    x.output(BRIM_OUTPUT_HIDDEN, v);
+  });
+  return e.graph();
+}
+
 brim_bucket bucket_of(uint32_t t) { return {sizeof(brim_bucket), t, 1, t, 64, 1}; }
 
 // The content of one device's two buffers: per 8-byte word, which value it belongs to.
@@ -144,12 +154,7 @@ TEST_CASE("every node finds its inputs, on its device, at the planned places") {
 }
 
 TEST_CASE("what crosses to a device that sees the other's memory is stored once, there") {
-  Emitted e([](const Emitter& x) {
-    brim_value v = x.gather(x.weight(0), x.input(BRIM_INPUT_TOKEN));
-    for (int i = 0; i < 6; ++i) v = x.add(v, v);
-    x.output(BRIM_OUTPUT_HIDDEN, v);
-  });
-  const auto g = e.graph();
+  const auto g = chain(6);
   std::vector<uint32_t> device_of;
   for (size_t i = 0; i < g->nodes().size(); ++i) device_of.push_back(i / 2 % 2);
   const auto segments = partition(*g, device_of);
@@ -165,12 +170,7 @@ TEST_CASE("what crosses to a device that sees the other's memory is stored once,
 }
 
 TEST_CASE("values that live one after the other share their bytes") {
-  Emitted e([](const Emitter& x) {
-    brim_value v = x.gather(x.weight(0), x.input(BRIM_INPUT_TOKEN));
-    for (int i = 0; i < 50; ++i) v = x.add(v, v);
-    x.output(BRIM_OUTPUT_HIDDEN, v);
-  });
-  const auto g = e.graph();
+  const auto g = chain(50);
   const std::vector<uint32_t> one(g->nodes().size(), 0);
   const auto memory = plan_memory(*g, partition(*g, one), bucket_of(32), Reach(1));
   CHECK(memory[0].arena_bytes == 2 * 32 * 8 * sizeof(float));

@@ -3,8 +3,8 @@
 
 #include <brim/brim.hpp>
 #include <cmath>
-#include <cstring>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -24,6 +24,21 @@ struct Options {
   std::vector<std::pair<std::string, std::string>> settings;
 };
 
+// The first device of a plugin, in the runtime's report.
+std::optional<uint32_t> device_of(const brim::Runtime& runtime, const char* plugin) {
+  const auto devices = nlohmann::json::parse(runtime.report()).at("devices");
+  for (uint32_t i = 0; i < devices.size(); ++i) {
+    if (devices[i].at("plugin") == plugin) return i;
+  }
+  return std::nullopt;
+}
+
+std::optional<uint32_t> vulkan_device(const brim::Runtime& runtime) {
+  const auto device = device_of(runtime, "brim.vulkan");
+  if (!device) MESSAGE("skipped: no Vulkan driver, not even a software one");
+  return device;
+}
+
 // Logits of a text: a prefill in two pieces, whose last rows give outputs, then single tokens beside a second sequence.
 // Nothing where the device is not there. `grown`: by how many bytes that no file backs the process grew.
 std::optional<std::vector<float>> logits(const Options& options, uint64_t* grown = nullptr) {
@@ -35,18 +50,9 @@ std::optional<std::vector<float>> logits(const Options& options, uint64_t* grown
   auto settings = brim::sized<brim_runtime_config>();
   settings.config = config.get();
   brim::Runtime runtime(settings);
-  const auto report = nlohmann::json::parse(runtime.report());
-  std::optional<uint32_t> cpu, vulkan;
-  for (uint32_t i = 0; i < report.at("devices").size(); ++i) {
-    const std::string plugin = report["devices"][i].at("plugin");
-    if (plugin == "brim.cpu") cpu = i;
-    if (plugin == "brim.vulkan" && !vulkan) vulkan = i;
-  }
+  const auto cpu = device_of(runtime, "brim.cpu"), vulkan = vulkan_device(runtime);
   REQUIRE(cpu);
-  if (!vulkan) {
-    MESSAGE("skipped: no Vulkan driver, not even a software one");
-    return std::nullopt;
-  }
+  if (!vulkan) return std::nullopt;
   brim::Model model(runtime, BRIM_SOURCE_DIR "/samples/models/brim-austen.gguf");
   const uint32_t layers = model.info().n_layers;
   std::vector<brim_placement> placements;
@@ -208,13 +214,10 @@ TEST_CASE("a token costs one pass over the weights, and a dispatch for each thin
     if (brim::view(message).starts_with("a program for 1 rows:")) p.lines.emplace_back(brim::view(message));
   };
   brim::Runtime runtime(settings);
-  const auto devices = nlohmann::json::parse(runtime.report()).at("devices");
+  const auto vulkan = vulkan_device(runtime);
+  if (!vulkan) return;
   auto place = brim::sized<brim_placement>();
-  while (place.device < devices.size() && devices[place.device].at("plugin") != "brim.vulkan") ++place.device;
-  if (place.device == devices.size()) {
-    MESSAGE("skipped: no Vulkan driver, not even a software one");
-    return;
-  }
+  place.device = *vulkan;
   brim::Model model(runtime, BRIM_SOURCE_DIR "/samples/models/brim-austen.gguf");
   place.n_layers = model.info().n_layers;
   auto request = brim::sized<brim_plan_request>();
@@ -228,10 +231,12 @@ TEST_CASE("a token costs one pass over the weights, and a dispatch for each thin
   REQUIRE(programs.lines.size() == 1);
   unsigned dispatches = 0, barriers = 0;
   unsigned long long arguments = 0, bound = 0;
-  REQUIRE(std::sscanf(programs.lines[0].c_str(),
-                      "a program for 1 rows: %u dispatches, %u barriers, %llu bytes of arguments, %llu bytes of weights",
-                      &dispatches, &barriers, &arguments, &bound) == 4);
-  // A llama layer: two norms, seven products, two rotations, two writes of KV, attention in two parts, a gate, two sums.
+  REQUIRE(
+      std::sscanf(programs.lines[0].c_str(),
+                  "a program for 1 rows: %u dispatches, %u barriers, %llu bytes of arguments, %llu bytes of weights",
+                  &dispatches, &barriers, &arguments, &bound) == 4);
+  // A llama layer: two norms, seven products, two rotations, two writes of KV, attention in two parts, a gate, two
+  // sums.
   CHECK(dispatches <= 18 * place.n_layers + 4);
   CHECK(barriers < dispatches);
   CHECK(bound <= weights + weights / 20);

@@ -90,6 +90,16 @@ HANDLE native(Handle file) { return reinterpret_cast<HANDLE>(file); }
 
 uint64_t join(DWORD high, DWORD low) { return (uint64_t{high} << 32) | low; }
 
+// Some of the bytes at `at`: 0 at the end of the file. False where the system refuses.
+bool read_some(Handle file, uint64_t at, std::byte* to, size_t bytes, DWORD& got) noexcept {
+  OVERLAPPED where{};
+  where.Offset = static_cast<DWORD>(at);
+  where.OffsetHigh = static_cast<DWORD>(at >> 32);
+  got = 0;
+  return ReadFile(native(file), to, static_cast<DWORD>(std::min<size_t>(bytes, 1u << 30)), &got, &where) ||
+         GetLastError() == ERROR_HANDLE_EOF;
+}
+
 }  // namespace
 
 Handle open_for_reading(const std::string& path) {
@@ -133,15 +143,8 @@ void read_at(Handle file, uint64_t offset, void* to, size_t bytes, const std::st
   size_t done = 0;
   while (done < bytes) {
     const uint64_t at = offset + done;
-    OVERLAPPED where{};
-    where.Offset = static_cast<DWORD>(at);
-    where.OffsetHigh = static_cast<DWORD>(at >> 32);
-    const auto want = static_cast<DWORD>(std::min<size_t>(bytes - done, 1u << 30));
     DWORD got = 0;
-    if (!ReadFile(native(file), out + done, want, &got, &where)) {
-      const DWORD code = GetLastError();
-      if (code != ERROR_HANDLE_EOF) fail_with(code, "read", path);
-    }
+    if (!read_some(file, at, out + done, bytes - done, got)) fail_with(GetLastError(), "read", path);
     if (got == 0) {
       fail(BRIM_DATA_CORRUPT, "'{}' ends at byte {}, expected {} bytes at {}; it was cut short, get it again", path, at,
            bytes, offset);
@@ -163,13 +166,9 @@ Handle open_past_cache(const std::string& path) noexcept {
 bool read_past_cache(Handle file, uint64_t offset, void* to, size_t bytes, size_t least) noexcept {
   size_t done = 0;
   while (done < least) {
-    const uint64_t at = offset + done;
-    OVERLAPPED where{};
-    where.Offset = static_cast<DWORD>(at);
-    where.OffsetHigh = static_cast<DWORD>(at >> 32);
-    const auto want = static_cast<DWORD>(std::min<size_t>(bytes - done, 1u << 30));
     DWORD got = 0;
-    if (!ReadFile(native(file), static_cast<std::byte*>(to) + done, want, &got, &where) || got == 0) return false;
+    if (!read_some(file, offset + done, static_cast<std::byte*>(to) + done, bytes - done, got) || got == 0)
+      return false;
     done += got;
     if (done < least && done % kDirectBorder != 0) return false;
   }
