@@ -1,4 +1,6 @@
 // Devices, memory, queues and fences of the CUDA plugin on the test driver.
+#include <cuda.h>
+
 #include <thread>
 
 #include "host.hpp"
@@ -191,4 +193,106 @@ TEST_CASE("a fence in steady use makes no events") {
   CHECK(driver().calls("cuEventCreate") == before);
   api.queue_destroy(queue);
   api.fence_destroy(fence);
+}
+
+namespace {
+
+// The program that the plugin runs in, with work of its own on the same device.
+class HostProgram {
+ public:
+  HostProgram() : library_(dlopen(BRIM_TEST_DRIVER, RTLD_NOW | RTLD_LOCAL)) {
+    REQUIRE(call<decltype(cuDevicePrimaryCtxRetain)>("cuDevicePrimaryCtxRetain", &context_, 0) == CUDA_SUCCESS);
+    const Current current(*this);
+    REQUIRE(call<decltype(cuStreamCreate)>("cuStreamCreate", &stream, 0) == CUDA_SUCCESS);
+  }
+  ~HostProgram() {
+    {
+      const Current current(*this);
+      CHECK(call<CUresult(CUstream)>("cuStreamDestroy_v2", stream) == CUDA_SUCCESS);
+    }
+    CHECK(call<CUresult(CUdevice)>("cuDevicePrimaryCtxRelease_v2", 0) == CUDA_SUCCESS);
+  }
+  void copy(std::byte* to, const std::byte* from, size_t bytes) {
+    const Current current(*this);
+    CHECK(call<decltype(cuMemcpyAsync)>("cuMemcpyAsync", reinterpret_cast<CUdeviceptr>(to),
+                                        reinterpret_cast<CUdeviceptr>(from), bytes, stream) == CUDA_SUCCESS);
+  }
+  void finish() {
+    const Current current(*this);
+    CHECK(call<decltype(cuStreamSynchronize)>("cuStreamSynchronize", stream) == CUDA_SUCCESS);
+  }
+
+  CUstream stream = nullptr;
+
+ private:
+  struct Current {
+    explicit Current(const HostProgram& of) : host(of) {
+      REQUIRE(host.call<CUresult(CUcontext)>("cuCtxPushCurrent_v2", host.context_) == CUDA_SUCCESS);
+    }
+    ~Current() {
+      CUcontext popped = nullptr;
+      CHECK(host.call<CUresult(CUcontext*)>("cuCtxPopCurrent_v2", &popped) == CUDA_SUCCESS);
+      CHECK(popped == host.context_);  // what is current in the host's thread is the host's affair
+    }
+    const HostProgram& host;
+  };
+  template <class F, class... A>
+  CUresult call(const char* name, A... arguments) const {
+    return reinterpret_cast<F*>(dlsym(library_, name))(arguments...);
+  }
+
+  void* library_;
+  CUcontext context_ = nullptr;
+};
+
+}  // namespace
+
+TEST_CASE("a queue on the host's own stream stands in line with the host's work, and the stream stays the host's") {
+  {
+    Bench bench("reversed=1");  // streams that nothing orders run the other way round
+    const auto& api = bench.api();
+    constexpr uint64_t kBytes = 1 << 16;
+    std::vector<brim_buffer*> buffers;
+    for (int i = 0; i < 5; ++i) buffers.push_back(bench.buffer(1, kBytes));
+    const auto at = [&](size_t i) { return bench.map(buffers[i]); };
+    for (size_t i = 0; i < buffers.size(); ++i) std::memset(at(i), 0, kBytes);
+    for (uint64_t i = 0; i < kBytes; ++i) at(0)[i] = static_cast<std::byte>(i * 7 + i / 256);
+    HostProgram host;
+    const uint64_t streams = driver().calls("cuStreamCreate"), destroyed = driver().calls("cuStreamDestroy_v2");
+    brim_queue* queue = nullptr;
+    bench.check(api.queue_create(bench.device, host.stream, &queue, &bench.error));
+    brim_fence *fence = bench.fence(), *gate = bench.fence();
+
+    // The host's, the queue's, the host's; each needs what the one before it made.
+    host.copy(at(1), at(0), kBytes);
+    bench.check(api.copy(queue, buffers[2], 0, buffers[1], 0, kBytes, &bench.error));
+    bench.check(api.queue_signal(queue, fence, 1, &bench.error));
+    host.copy(at(3), at(2), kBytes);
+    bench.wait(fence, 1);
+    CHECK(std::memcmp(at(2), at(0), kBytes) == 0);
+    host.finish();
+    CHECK(std::memcmp(at(3), at(0), kBytes) == 0);
+
+    // Another queue's work, too, comes before what the host appends, once the wait for it has been handed over.
+    brim_queue* other = bench.queue();
+    std::memset(at(1), 3, kBytes);
+    bench.check(api.copy(other, buffers[2], 0, buffers[1], 0, kBytes, &bench.error));
+    bench.check(api.queue_signal(other, gate, 1, &bench.error));
+    bench.check(api.queue_wait(queue, gate, 1, &bench.error));
+    host.copy(at(3), at(2), kBytes);
+    host.copy(at(4), at(3), kBytes);
+
+    // Its end waits for what is on the stream and takes nothing along.
+    api.queue_destroy(queue);
+    CHECK(std::memcmp(at(4), at(1), kBytes) == 0);
+    api.queue_destroy(other);
+    CHECK(driver().calls("cuStreamCreate") - streams == 1);
+    CHECK(driver().calls("cuStreamDestroy_v2") - destroyed == 1);  // the other's
+    host.copy(at(0), at(4), kBytes);
+    host.finish();
+    CHECK(at(0)[kBytes - 1] == std::byte{3});
+    for (brim_fence* f : {fence, gate}) api.fence_destroy(f);
+    for (brim_buffer* b : buffers) api.buffer_free(b);
+  }
+  CHECK(driver().live() == 0);
 }

@@ -29,7 +29,7 @@ class Loaded {
       if (plugin == "brim.cpu") cpu = i;
       if (plugin == "brim.cuda") cuda = i;
     }
-    if (cuda == ~0u) throw NoDevice();
+    if (cuda == ~0u && where != Where::kCpu) throw NoDevice();
     const uint32_t layers = model_.info().n_layers;
     std::vector<brim_placement> placements;
     const auto place = [&](uint32_t device, uint32_t first, uint32_t n) {

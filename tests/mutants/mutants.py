@@ -304,7 +304,7 @@ def explanations(file):
 
 
 def key(name):
-    return re.sub(r":\d+ \[", " [", name)
+    return re.sub(r":\d+ \[", " [", name).strip()
 
 
 def table(results, known):

@@ -111,8 +111,8 @@ brim_plugin* create_plugin(const brim_host_api* api, brim_host* host, const brim
                      } else if (value.size() < sizeof plugin->driver_path) {
                        std::memcpy(plugin->driver_path, value.data(), value.size());
                      } else {
-                       fail(BRIM_INVALID_ARGUMENT, "%s: setting 'driver' is longer than %zu bytes", kWhere,
-                            sizeof plugin->driver_path - 1);
+                       fail(BRIM_INVALID_ARGUMENT, "%s: setting 'driver' is longer than %u bytes", kWhere,
+                            static_cast<unsigned>(sizeof plugin->driver_path - 1));
                      }
                    });
     }

@@ -4,12 +4,22 @@
 
 #include "device/device.hpp"
 
-// The build lists the images in images.inc, one BRIM_IMAGE(part, kind, architecture, file) a line.
+// The build lists the images in images.inc, one BRIM_IMAGE(part, kind, architecture, file) a line. Their labels are the
+// assembler's, which this file alone sees.
+#if defined(_WIN32)
+#define BRIM_CONSTANTS ".section .rdata,\"dr\"\n"
+#define BRIM_CODE_AGAIN ".text\n"
+#define BRIM_HIDDEN
+#else
+#define BRIM_CONSTANTS ".pushsection .rodata\n"
+#define BRIM_CODE_AGAIN ".popsection\n"
+#define BRIM_HIDDEN __attribute__((visibility("hidden")))
+#endif
 #define BRIM_IMAGE(part, kind, architecture, file)                                                       \
-  asm(".pushsection .rodata\n.balign 16\nbrim_cuda_" #part "_" #kind #architecture ":\n.incbin \"" file  \
-      "\"\nbrim_cuda_" #part "_" #kind #architecture "_end:\n.byte 0\n.popsection\n");                   \
-  extern "C" __attribute__((visibility("hidden"))) const char brim_cuda_##part##_##kind##architecture[]; \
-  extern "C" __attribute__((visibility("hidden"))) const char brim_cuda_##part##_##kind##architecture##_end[];
+  asm(BRIM_CONSTANTS ".balign 16\nbrim_cuda_" #part "_" #kind #architecture ":\n.incbin \"" file         \
+                     "\"\nbrim_cuda_" #part "_" #kind #architecture "_end:\n.byte 0\n" BRIM_CODE_AGAIN); \
+  extern "C" BRIM_HIDDEN const char brim_cuda_##part##_##kind##architecture[];                           \
+  extern "C" BRIM_HIDDEN const char brim_cuda_##part##_##kind##architecture##_end[];
 #include <images.inc>
 #undef BRIM_IMAGE
 

@@ -76,10 +76,10 @@ Answer Device::finish(brim_queue* queue) {
   return answer;
 }
 
-Buffer::Buffer(Device& device, uint64_t bytes) : device_(device), bytes_(bytes) {
+Buffer::Buffer(Device& device, uint64_t bytes, bool zone_behind) : device_(device), bytes_(bytes) {
   const uint64_t alignment = std::max<uint64_t>(device.heap_info().alignment, 64);
   offset_ = rounded(kZone, alignment);
-  whole_ = offset_ + bytes + kZone;
+  whole_ = offset_ + bytes + (zone_behind ? kZone : 0);
   must(device.trial(), "buffer_alloc", device.layer().buffer_alloc(device.handle(), device.heap(), whole_, &buffer_));
   void* at = nullptr;
   const Answer mapped = device.layer().buffer_map(buffer_, &at);

@@ -56,10 +56,11 @@ class Device {
   uint32_t heap_ = 0;
 };
 
-// Bytes of a buffer with guard zones before and behind; the guards are looked at when asked.
+// Bytes of a buffer with guard zones before and behind; the guards are looked at when asked. Without the zone behind, the
+// bytes end where the allocation does, so that reads behind them, too, show where somebody watches allocations.
 class Buffer {
  public:
-  Buffer(Device& device, uint64_t bytes);
+  Buffer(Device& device, uint64_t bytes, bool zone_behind = true);
   ~Buffer();
   Buffer(const Buffer&) = delete;
 

@@ -159,14 +159,15 @@ void Program::bind_weight(brim_value v, uint64_t bytes) {
   uint64_t pieces = std::max<uint64_t>(setup_.pieces, (bytes - 1) / device_.info().max_binding + 1);
   if (pieces > rows || desc.rank < 2) pieces = 1;
   if (pieces == 1) {
-    buffers_[v] = std::make_unique<Buffer>(device_, bytes);
+    buffers_[v] = std::make_unique<Buffer>(device_, bytes, false);
     std::memcpy(buffers_[v]->data(), plain.data(), bytes);
     before_[v] = plain;
     return add_binding(v, *buffers_[v]);
   }
   for (uint64_t p = 0; p < pieces; ++p) {
     const uint64_t first = rows * p / pieces, last = rows * (p + 1) / pieces;
-    const Buffer& piece = *pieces_.emplace_back(v, std::make_unique<Buffer>(device_, (last - first) * row)).second;
+    const Buffer& piece =
+        *pieces_.emplace_back(v, std::make_unique<Buffer>(device_, (last - first) * row, false)).second;
     std::memcpy(piece.data(), plain.data() + first * row, (last - first) * row);
     add_binding(v, piece, 0, first, last - first);
   }

@@ -190,6 +190,40 @@ void chain(Trial& trial) {
   }
 }
 
+// How fast the device copies within each heap, and between the heap that the host sees and each other.
+void bandwidth(Trial& trial) {
+  Device device(trial);
+  Layer& layer = device.layer();
+  constexpr int kCopies = 4, kRounds = 3;
+  const auto most = [&](uint32_t h) {
+    brim_heap_info heap{};
+    uint64_t available = 0;
+    must(trial, "heap_info", layer.heap_info(device.handle(), h, &heap));
+    must(trial, "heap_budget", layer.heap_budget(device.handle(), h, &available));
+    return std::min({uint64_t{64} << 20, heap.max_alloc / 4, available / 4});
+  };
+  const auto measure = [&](uint32_t from, uint32_t to) {
+    const uint64_t bytes = std::min(most(from), most(to));
+    if (bytes == 0) return;
+    const Bare source(device, from, bytes), target(device, to, bytes);
+    std::chrono::duration<double> least = std::chrono::hours(1);
+    for (int round = 0; round < kRounds; ++round) {  // the first also meets pages that nobody has touched
+      const auto begin = std::chrono::steady_clock::now();
+      for (int i = 0; i < kCopies; ++i)
+        must(trial, "copy", layer.copy(device.queue(), target.handle(), 0, source.handle(), 0, bytes));
+      must(trial, "fence_wait behind copies", device.finish());
+      least = std::min<std::chrono::duration<double>>(least, std::chrono::steady_clock::now() - begin);
+    }
+    trial.note("heap {} to heap {} {:.1f} GB/s", from, to, static_cast<double>(bytes) * kCopies / least.count() / 1e9);
+  };
+  for (uint32_t h = 0; h < device.info().n_heaps; ++h) {
+    measure(h, h);
+    if (h == device.heap()) continue;
+    measure(device.heap(), h);
+    measure(h, device.heap());
+  }
+}
+
 void import(Trial& trial) {
   Device device(trial);
   Layer& layer = device.layer();
@@ -337,6 +371,7 @@ void add_buffer_tests(std::vector<Test>& tests) {
        {"buffers.many", "Buffers come and go in any order and leave nothing", kBackends, 20, many},
        {"buffers.copy", "Copies of any offset and length move those bytes and no other", kBackends, 20, copies},
        {"buffers.chain", "Copies of one queue follow each other, through every heap", kBackends, 20, chain},
+       {"buffers.bandwidth", "Large copies come to an end, and how fast", kBackends, 60, bandwidth},
        {"buffers.import", "Imported memory is read and written in place and stays the caller's", kBackends, 20, import},
        {"buffers.fences", "Fences only grow, polls and waits end in time", kBackends, 20, fence_values},
        {"buffers.host-signal", "Work behind queue_wait runs when the host has signalled", kBackends, 30,

@@ -7,20 +7,26 @@
 namespace check::ops {
 namespace {
 
+// Of every rank, so that the number of the step's rows has been every dimension from the last; the largest of each is
+// worth sharing among threads.
+using Shape = std::vector<uint32_t>;
+
+std::string of_rank(const Shape& dims) { return " of rank " + std::to_string(dims.size()); }
+
 void unary(Maker& make, Cases& cases) {
   for (uint32_t kind = BRIM_UNARY_NEG; kind <= BRIM_UNARY_FLOOR; ++kind) {
-    for (const uint32_t width : {1u, 7u, 1031u}) {
+    for (const Shape& dims : {Shape{5}, Shape{3, 7}, Shape{3, 2, 1}, Shape{3, 5, 7, 29}}) {
       Case c;
-      c.name = "kind " + std::to_string(kind) + " [3, " + std::to_string(width) + "]";
+      c.name = "kind " + std::to_string(kind) + of_rank(dims);
       c.op = BRIM_OP_UNARY;
       brim_unary_attr a{};
       a.kind = kind;
       c.attr = attr_bytes(a);
-      c.in = {make.rows({3, width}, 3)};
+      c.in = {make.rows(dims, 3)};
       const bool positive = kind == BRIM_UNARY_SQRT || kind == BRIM_UNARY_RSQRT || kind == BRIM_UNARY_LOG;
       for (size_t i = 0; positive && i < c.in[0].exact.size(); ++i)
         put(c.in[0], i, static_cast<float>(std::fabs(c.in[0].exact[i]) + 0.01));
-      c.out = {row_result({3, width})};
+      c.out = {row_result(dims)};
       c.scale.resize(c.out[0].exact.size());
       for (size_t i = 0; i < c.scale.size(); ++i) {
         const double x = c.in[0].exact[i], y = unary_of(kind, x);
@@ -56,9 +62,9 @@ void unary(Maker& make, Cases& cases) {
 }
 
 void binary(Maker& make, Cases& cases) {
-  const std::vector<std::pair<std::vector<uint32_t>, std::vector<uint32_t>>> shapes = {
+  const std::vector<std::pair<Shape, Shape>> shapes = {
       {{3, 40}, {3, 40}}, {{3, 40}, {40}},        {{3, 40}, {3, 1}}, {{1}, {2, 3, 5}}, {{2, 1, 5}, {3, 1}},
-      {{3, 1}, {3, 129}}, {{2, 3, 4, 5}, {4, 1}}, {{1, 1}, {1, 1}},  {{0, 6}, {0, 6}}, {{7, 7}, {7}}};
+      {{3, 1}, {3, 257}}, {{2, 3, 4, 5}, {4, 1}}, {{1, 1}, {1, 1}},  {{0, 6}, {0, 6}}, {{7}, {7}}};
   for (uint32_t kind = BRIM_BINARY_ADD; kind <= BRIM_BINARY_POW; ++kind) {
     for (const auto& [da, db] : shapes) {
       Case c;
@@ -107,20 +113,20 @@ void binary(Maker& make, Cases& cases) {
 
 void affine(Maker& make, Cases& cases) {
   for (const bool cap : {false, true}) {
-    for (const uint32_t width : {1u, 77u}) {
+    for (const Shape& dims : {Shape{5}, Shape{5, 77}, Shape{3, 2, 1}, Shape{3, 5, 7, 11}}) {
       Case c;
-      c.name = "[5, " + std::to_string(width) + "]";
+      c.name = "values" + of_rank(dims);
       c.op = BRIM_OP_AFFINE_CLAMP;
       c.must = cap ? BRIM_AFFINE_SOFTCAP : 0;
       brim_affine_attr a{};
       a.scale = 1.5f;
       a.bias = -0.25f;
-      a.lo = cap && width == 1 ? -kInfinity : -1;
-      a.hi = cap && width == 1 ? kInfinity : 2;
+      a.lo = cap && dims.back() == 1 ? -kInfinity : -1;
+      a.hi = cap && dims.back() == 1 ? kInfinity : 2;
       a.cap = 3;
       c.attr = attr_bytes(a);
-      c.in = {make.rows({5, width}, 2)};
-      c.out = {row_result({5, width})};
+      c.in = {make.rows(dims, 2)};
+      c.out = {row_result(dims)};
       c.scale.assign(c.out[0].exact.size(), 5);
       for (size_t i = 0; i < c.scale.size(); ++i) {
         const double y = 1.5 * c.in[0].exact[i] - 0.25;
@@ -155,22 +161,24 @@ double gated(uint32_t kind, double g, double u, double alpha, double limit) {
 void glu(Maker& make, Cases& cases) {
   for (uint32_t kind = BRIM_GLU_SILU; kind <= BRIM_GLU_SWIGLU_LIMIT; ++kind) {
     for (const bool halves : {false, true}) {
-      for (const uint32_t width : {1u, 45u}) {
-        constexpr uint32_t kRows = 3;
+      for (const Shape& dims : {Shape{5}, Shape{3, 45}, Shape{3, 2, 1}, Shape{3, 5, 7, 11}}) {
+        if (halves && dims.size() == 1) continue;
+        const uint32_t width = dims.back();
+        Shape both = dims;
+        both.back() *= 2;
         Case c;
-        c.name =
-            "kind " + std::to_string(kind) + (halves ? ", halves of one input of " : " of ") + std::to_string(width);
+        c.name = "kind " + std::to_string(kind) + (halves ? ", halves of one input" : "") + of_rank(dims);
         c.op = BRIM_OP_GLU;
         brim_glu_attr a{};
         a.kind = kind;
         a.alpha = 1.702f;
         a.limit = 2;
         c.attr = attr_bytes(a);
-        c.in = {make.rows({kRows, halves ? 2 * width : width}, 2)};
-        if (!halves) c.in.push_back(make.rows({kRows, width}, 2));
-        c.out = {row_result({kRows, width})};
-        c.scale.resize(kRows * width);
-        for (uint32_t i = 0; i < kRows * width; ++i) {
+        c.in = {make.rows(halves ? both : dims, 2)};
+        if (!halves) c.in.push_back(make.rows(dims, 2));
+        c.out = {row_result(dims)};
+        c.scale.resize(count(dims));
+        for (uint32_t i = 0; i < c.scale.size(); ++i) {
           const uint32_t r = i / width, x = i % width;
           const double g = c.in[0].exact[halves ? r * 2 * width + x : i];
           const double u = halves ? c.in[0].exact[(r * 2 + 1) * width + x] : c.in[1].exact[i];

@@ -5,20 +5,28 @@
 
 #include "../bench/blocks.hpp"
 #include "case.hpp"
+#include "decode.hpp"
 
 namespace check::ops {
 namespace {
 
+// Scales of MXFP4 are powers of two of the whole range in which all values are normal numbers of F32.
+void spread_scales(Tensor& t) {
+  for (size_t i = 0; i < t.bytes.size() / 17; ++i) t.bytes[17 * i] = static_cast<std::byte>(2 + i * 101 % 249);
+  t.exact = decode_by_format(t.dtype, t.bytes);
+}
+
 void gather(Maker& make, Cases& cases) {
   for (const uint32_t dtype : weight_dtypes()) {
     const uint32_t block = brim_dtype_block_elements(dtype);
-    for (const uint32_t width : {block == 1 ? 49 : 2 * block, block}) {
+    for (const uint32_t width : {dtype == BRIM_DTYPE_MXFP4 ? 64 * block : block == 1 ? 49 : 2 * block, block}) {
       Case c;
       c.name = "rows of " + std::to_string(width);
       c.op = BRIM_OP_GATHER_ROWS;
       c.dtype = dtype;
       const std::vector<int32_t> index = {4, 0, -1, 2, 6, 2, INT32_MIN, INT32_MAX};  // some lie outside
       c.in = {make.weights(dtype, {6, width}), by_row(ints({8}, index))};
+      if (dtype == BRIM_DTYPE_MXFP4 && width > block) spread_scales(c.in[0]);
       c.out = {row_result({8, width})};
       for (uint32_t i = 0; i < 8 * width; ++i) {
         const int32_t r = index[i / width];
@@ -38,11 +46,11 @@ void scatter(Maker& make, Cases& cases) {
       brim_scatter_attr a{};
       a.mode = mode;
       c.attr = attr_bytes(a);
-      const std::vector<int32_t> index = {2, 9, 0, 2, -1};
-      c.in = {make.floats({5, width}), make.floats({5, width}), ints({5}, index)};
+      const std::vector<int32_t> index = {2, 9, 0, 2, -1, 4, 4};
+      c.in = {make.floats({5, width}), make.rows({7, width}), by_row(ints({7}, index))};
       c.out = {result({5, width})};
       c.out[0].exact = c.in[0].exact;
-      for (uint32_t i = 0; i < 5 * width; ++i) {
+      for (uint32_t i = 0; i < 7 * width; ++i) {
         const int32_t r = index[i / width];
         if (r < 0 || r >= 5) continue;
         double& y = c.out[0].exact[static_cast<uint32_t>(r) * width + i % width];
@@ -73,9 +81,11 @@ Case copy_case(Tensor x, uint32_t to, std::string name) {
 }
 
 void copies(Maker& make, Cases& cases) {
+  // The number of the step's rows has been every dimension from the last; the largest is worth sharing among threads.
+  const std::vector<uint32_t> small_shapes[] = {{11}, {2, 4}, {3, 2, 1}, {3, 5, 7, 41}};
   for (const uint32_t dtype : weight_dtypes()) {
-    const uint32_t block = brim_dtype_block_elements(dtype), width = block == 1 ? 37 : 2 * block;
-    cases.push_back(copy_case(make.weights(dtype, {3, width}), BRIM_DTYPE_F32, "to f32"));
+    const uint32_t block = brim_dtype_block_elements(dtype), width = block == 1 ? 53 : 2 * block;
+    cases.push_back(copy_case(make.weights(dtype, {3, 5, 5, width}), BRIM_DTYPE_F32, "to f32"));
   }
   cases.push_back(copy_case(make.rows({3, 2, 5}), BRIM_DTYPE_F32, "f32 [3, 2, 5]"));
   cases.push_back(copy_case(make.rows({1, 1}), BRIM_DTYPE_F32, "f32 [1, 1]"));
@@ -115,20 +125,24 @@ void copies(Maker& make, Cases& cases) {
   cases.push_back(std::move(tied));
   for (const uint32_t from : {BRIM_DTYPE_F32, BRIM_DTYPE_F16, BRIM_DTYPE_BF16, BRIM_DTYPE_I32}) {
     for (const uint32_t to : {BRIM_DTYPE_F32, BRIM_DTYPE_F16, BRIM_DTYPE_BF16, BRIM_DTYPE_I32}) {
-      const std::vector<int32_t> small = {0, 1, -1, 2, -3, 64, -100, 127};
-      Tensor x = ints({2, 4}, small);
-      if (from != BRIM_DTYPE_I32) {
-        x.dtype = from;
-        x.bytes.clear();
-        for (const int32_t i : small) {
-          const auto value = static_cast<float>(i);
-          const uint32_t bits = from == BRIM_DTYPE_F16 ? to_half(value) : std::bit_cast<uint32_t>(value);
-          const uint32_t stored = from == BRIM_DTYPE_BF16 ? bits >> 16 : bits;
-          const auto* bytes = reinterpret_cast<const std::byte*>(&stored);
-          x.bytes.insert(x.bytes.end(), bytes, bytes + (from == BRIM_DTYPE_F32 ? 4 : 2));
+      for (const std::vector<uint32_t>& dims : small_shapes) {
+        std::vector<int32_t> small(count(dims));
+        for (size_t i = 0; i < small.size(); ++i) small[i] = static_cast<int32_t>(i * 37 % 256) - 128;
+        Tensor x = by_row(ints(dims, small));
+        if (from != BRIM_DTYPE_I32) {
+          x.dtype = from;
+          x.bytes.clear();
+          for (const int32_t i : small) {
+            const auto value = static_cast<float>(i);
+            const uint32_t bits = from == BRIM_DTYPE_F16 ? to_half(value) : std::bit_cast<uint32_t>(value);
+            const uint32_t stored = from == BRIM_DTYPE_BF16 ? bits >> 16 : bits;
+            const auto* bytes = reinterpret_cast<const std::byte*>(&stored);
+            x.bytes.insert(x.bytes.end(), bytes, bytes + (from == BRIM_DTYPE_F32 ? 4 : 2));
+          }
         }
+        cases.push_back(copy_case(
+            std::move(x), to, "small numbers of rank " + std::to_string(dims.size()) + " to " + brim_dtype_name(to)));
       }
-      cases.push_back(copy_case(std::move(x), to, std::string("small numbers to ") + brim_dtype_name(to)));
     }
   }
   // Each element within half a step of its block, the step itself rounded to F16.

@@ -18,20 +18,25 @@ uint32_t block_of(uint32_t dtype) { return brim_dtype_block_elements(dtype); }
 
 // `loud`: row t of the input has the signs of the weight's row t and one magnitude, so that every product of those two
 // is positive and as large as it gets. Sums in narrow integers that are wide enough for anything have to be wide enough
-// here.
-Case product(Maker& make, uint32_t dtype, uint32_t n, uint32_t k, uint32_t m, bool bias, bool loud = false) {
+// here. `inner`: of each row of the step, so many rows are multiplied, which as a view are strided apart.
+Case product(Maker& make, uint32_t dtype, uint32_t n, uint32_t k, uint32_t m, bool bias, bool loud = false,
+             uint32_t inner = 1) {
   Case c;
   c.name = std::string("[") + std::to_string(n) + ", " + std::to_string(k) + "] x " + std::to_string(m) + " rows";
   c.op = BRIM_OP_MATMUL;
   c.dtype = dtype;
-  c.in = {make.weights(dtype, {n, k}), make.rows({m, k})};
+  const auto rows_of = [&](uint32_t width) {
+    return inner == 1 ? std::vector<uint32_t>{m, width} : std::vector<uint32_t>{m / inner, inner, width};
+  };
+  if (inner > 1) c.name += ", " + std::to_string(inner) + " of each of the step's";
+  c.in = {make.weights(dtype, {n, k}), make.rows(rows_of(k))};
   if (loud) {
     c.name += ", all products positive";
     for (uint64_t i = 0; i < uint64_t{m} * k; ++i) {
       put(c.in[1], i, c.in[0].exact[i % (uint64_t{n} * k)] < 0 ? -1.5f : 1.5f);
     }
   }
-  c.out = {row_result({m, n})};
+  c.out = {row_result(rows_of(n))};
   std::vector<double>& y = c.out[0].exact;
   c.scale.resize(y.size());
   for (uint32_t t = 0; t < m; ++t) {
@@ -57,15 +62,20 @@ Case product(Maker& make, uint32_t dtype, uint32_t n, uint32_t k, uint32_t m, bo
 void plain(Maker& make, Cases& cases) {
   for (const uint32_t dtype : weight_dtypes()) {
     const uint32_t block = block_of(dtype);
-    for (const uint32_t m : {1u, 2u, 5u, 17u})
-      cases.push_back(product(make, dtype, 9, block == 1 ? 67 : 3 * block, m, m == 5));
+    for (const uint32_t m : {1u, 2u, 5u, 50u})
+      cases.push_back(product(make, dtype, 9, block == 1 ? 71 : 3 * block, m, m == 5));
     cases.push_back(product(make, dtype, 1, block, 1, false));
     cases.push_back(product(make, dtype, 64, block == 1 ? 2048 : 2048 / block * block, 3, true));
-    cases.push_back(product(make, dtype, 33, 2 * block, 4, false));
-    cases.push_back(product(make, dtype, 7, 5 * block, 33, true));
-    // Several tiles in both directions, the last of each a part.
-    for (const uint32_t m : {13u, 29u, 66u})
-      cases.push_back(product(make, dtype, 70, block == 1 ? 40 : 2 * block, m, false));
+    cases.push_back(product(make, dtype, 33, 2 * block, 4, false, false, 2));
+    cases.push_back(product(make, dtype, 7, 5 * block, 33, true, false, 3));
+    // Several tiles in both directions, the last of each a part, and single ones that end in each of their quarters.
+    struct Ends {
+      uint32_t n, m;
+    };
+    for (const auto [n, m] : {Ends{70, 14}, Ends{118, 30}, Ends{102, 66}})
+      cases.push_back(product(make, dtype, n, block == 1 ? 40 : 2 * block, m, false));
+    for (const auto [n, m] : {Ends{22, 14}, Ends{38, 14}, Ends{54, 14}, Ends{22, 30}, Ends{54, 50}})
+      cases.push_back(product(make, dtype, n, block == 1 ? 24 : block, m, false));
     cases.push_back(product(make, dtype, 8, block == 1 ? 64 : 4 * block, 8, false, true));
   }
   Case empty = product(make, BRIM_DTYPE_F32, 5, 8, 0, false);

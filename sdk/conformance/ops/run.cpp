@@ -122,12 +122,12 @@ class Builder {
  public:
   // The last number of the second row (of the first where there is no other), where a tail is most easily forgotten.
   static uint64_t nan_at(const Case& c) {
-    for (const Tensor& t : c.in) {
-      if (!t.by_row) continue;
-      const uint64_t width = t.exact.size() / t.dims[0];
-      return (t.dims[0] > 1 ? 2 : 1) * width - 1;
-    }
-    return 0;
+    const Tensor& t = *first_by_row(c);
+    return (t.dims[0] > 1 ? 2 : 1) * (t.exact.size() / t.dims[0]) - 1;
+  }
+  static const Tensor* first_by_row(const Case& c) {
+    const auto found = std::find_if(c.in.begin(), c.in.end(), [](const Tensor& t) { return t.by_row; });
+    return found == c.in.end() ? nullptr : &*found;
   }
 
  private:
@@ -277,7 +277,7 @@ std::vector<double> expected(const Case& c, size_t output, bool nan) {
     want[at] = std::nan("");
     return want;
   }
-  const uint64_t width = want.size() / c.out[0].dims[0], row = c.out[0].dims[0] > 1 ? 1 : 0;
+  const uint64_t width = c.out[0].dims.back(), row = at / Builder::first_by_row(c)->dims.back();
   std::fill_n(want.begin() + static_cast<std::ptrdiff_t>(row * width), width, std::nan(""));
   return want;
 }

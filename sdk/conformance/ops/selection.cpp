@@ -21,7 +21,8 @@ std::vector<uint32_t> order_of(const double* x, uint32_t n) {
 
 void largest(Maker& make, Cases& cases) {
   for (const uint32_t width : {1u, 2u, 133u, 5000u}) {
-    Tensor x = make.rows({4, width});
+    constexpr uint32_t kRows = 9;
+    Tensor x = make.rows({kRows, width});
     for (uint32_t i = 0; i < width; ++i) put(x, width + i, i == 20 || i == 90 ? 5.f : -static_cast<float>(i % 3));
     put(x, 2 * width + width / 2, std::nanf(""));
     for (uint32_t i = 0; i < width; ++i) put(x, 3 * width + i, -kInfinity);
@@ -29,8 +30,8 @@ void largest(Maker& make, Cases& cases) {
     a.name = "of " + std::to_string(width) + " with ties, a NaN, all -infinity";
     a.op = BRIM_OP_ARGMAX;
     a.in = {x};
-    a.out = {row_result({4}, BRIM_DTYPE_I32)};
-    for (uint32_t r = 0; r < 4; ++r) a.out[0].exact[r] = order_of(&x.exact[r * width], width)[0];
+    a.out = {row_result({kRows}, BRIM_DTYPE_I32)};
+    for (uint32_t r = 0; r < kRows; ++r) a.out[0].exact[r] = order_of(&x.exact[r * width], width)[0];
     cases.push_back(std::move(a));
     for (const uint32_t most : {1u, 9u, width}) {
       const uint32_t k = std::min(most, width);
@@ -42,8 +43,8 @@ void largest(Maker& make, Cases& cases) {
       attr.k = k;
       t.attr = attr_bytes(attr);
       t.in = {x};
-      t.out = {row_result({4, k}), row_result({4, k}, BRIM_DTYPE_I32)};
-      for (uint32_t r = 0; r < 4; ++r) {
+      t.out = {row_result({kRows, k}), row_result({kRows, k}, BRIM_DTYPE_I32)};
+      for (uint32_t r = 0; r < kRows; ++r) {
         const std::vector<uint32_t> order = order_of(&x.exact[r * width], width);
         for (uint32_t i = 0; i < k; ++i) {
           t.out[1].exact[r * k + i] = order[i];
@@ -95,16 +96,17 @@ void route_row(const brim_moe_route_attr& a, uint64_t must, const double* x, con
   }
 }
 
-// The logits of a row are a shuffled ladder of uneven steps, so that F32 cannot choose otherwise than float64.
+// The logits of a row are a shuffled ladder of uneven steps, so that F32 cannot choose otherwise than float64. Where
+// one expert is chosen, its logit is so far above the others in one row that a softmax has to be taken relative to it.
 void routes(Maker& make, Cases& cases) {
   struct Shape {
     uint32_t experts, groups, used, k;
   };
-  for (const Shape shape : {Shape{24, 6, 2, 4}, Shape{8, 8, 3, 2}, Shape{5, 1, 1, 1}}) {
+  for (const Shape shape : {Shape{24, 6, 3, 11}, Shape{8, 8, 3, 2}, Shape{5, 1, 1, 1}}) {
     for (const uint32_t gate : {BRIM_MOE_GATE_SOFTMAX, BRIM_MOE_GATE_SIGMOID, BRIM_MOE_GATE_SOFTMAX_CHOSEN}) {
       for (uint64_t must = 0; must <= (BRIM_MOE_ROUTE_BIAS | BRIM_MOE_ROUTE_GROUPS); ++must) {
         for (const uint32_t normalise : {0u, 1u}) {
-          const uint32_t m = 5, e = shape.experts;
+          const uint32_t m = 9, e = shape.experts;
           Case c;
           c.name = "gate " + std::to_string(gate) + ", " + std::to_string(shape.k) + " of " + std::to_string(e) +
                    (normalise ? ", normalised" : "");
@@ -124,6 +126,7 @@ void routes(Maker& make, Cases& cases) {
               const float step = static_cast<float>(i) + std::fmod(static_cast<float>(i * i) * 0.6180340f, 0.5f);
               ladder[r * e + i] = 3 * step / static_cast<float>(e) - 1.5f;
             }
+            if (r == 2 && shape.k == 1) ladder[r * e + e - 1] = 100;
             std::shuffle(ladder.begin() + r * e, ladder.begin() + (r + 1) * e, make.random());
           }
           // Irrational steps keep score + bias apart.
