@@ -63,7 +63,7 @@ struct SelectArguments {
 
 // Row r of x is (r / inner, r % inner). Its matrix is 0 of PLAIN products, the inner index of products by HEADS, and
 // what `index` says for it of GROUPED ones. Of a weight in pieces a launch has some rows of a matrix (`n` of
-// `result_row`) or, of several matrices, those from first_matrix on. MATVEC_DOT's x is what QUANTISE made.
+// `result_row`) or, of several matrices, those from first_matrix on. The x of MATVEC_DOT and MATMUL_DOT is what QUANTISE made.
 struct ProductArguments {
   uint64_t w, x, bias, result, index;
   uint64_t row_bytes, matrix_bytes;

@@ -23,8 +23,13 @@ struct Target {
   Memory memory;
   uint32_t max_groups;      // work groups of one launch, in every dimension
   const uint32_t* threads;  // of a work group, by Kernel; of kernels that the backend does not have, 0
-  // Whether fast numerics multiply signed bytes four at a time: the kernels MATVEC_DOT and QUANTISE.
+  // Whether fast numerics multiply signed bytes four at a time: the kernels MATVEC_DOT, a group of which computes so
+  // many outputs, of a few block formats or of all, and QUANTISE.
   bool integer_dot = false;
+  uint32_t dot_outputs = 4;
+  bool dot_all_formats = false;
+  // Whether products of many rows too take signed bytes: the kernel MATMUL_DOT.
+  bool matrix_dot = false;
 };
 
 struct BufferFacts {

@@ -29,8 +29,9 @@ enum class Kernel : uint32_t {
   kRoute,
   kScatter,
   kSelect,
+  kMatmulDot,  // from here on, kernels that a backend may lack
 };
-inline constexpr uint32_t kKernels = 20;
+inline constexpr uint32_t kKernels = 20, kMostKernels = 21;  // that all have; and those besides
 
 struct Launch {
   Kernel kernel;

@@ -1,7 +1,7 @@
 // Products of a weight and rows of activations.
 //
-// Few rows are products of a matrix and vectors, many go by tiles. In fast numerics, where the target has dot products
-// of bytes, the former take their rows as signed bytes: a value is quantised once for all products of it.
+// Few rows are products of a matrix and vectors, many go by tiles. In fast numerics, where the target has products of
+// bytes for them, rows are taken as signed bytes: a value is quantised once for all products of it.
 #include "lowering.hpp"
 
 namespace brim_gpu {
@@ -11,7 +11,9 @@ namespace {
 constexpr uint64_t kFewRows = 8;
 
 // Formats of MATVEC_DOT.
-bool has_dot(uint32_t dtype) {
+bool has_dot(const Target& target, uint32_t dtype) {
+  if (!target.integer_dot) return false;
+  if (target.dot_all_formats) return dtype >= BRIM_DTYPE_Q4_0;
   return dtype == BRIM_DTYPE_Q4_0 || dtype == BRIM_DTYPE_Q8_0 || dtype == BRIM_DTYPE_Q4_K || dtype == BRIM_DTYPE_Q5_K ||
          dtype == BRIM_DTYPE_Q6_K;
 }
@@ -60,8 +62,8 @@ void Lowering::lower_product(const brim_node& node) {
   }
   const uint32_t mode = heads ? 1 : grouped ? 2 : 0;
   const uint64_t rows = bound_of(arguments.outer) * arguments.inner;
-  const bool dot = info_.numerics == BRIM_NUMERICS_FAST && target_.integer_dot && has_dot(w.dtype) &&
-                   (mode != 0 || rows <= kFewRows) && rows * arguments.k <= UINT32_MAX;
+  const bool dot = info_.numerics == BRIM_NUMERICS_FAST && has_dot(target_, w.dtype) &&
+                   (mode != 0 || rows <= kFewRows || target_.matrix_dot) && rows * arguments.k <= UINT32_MAX;
   Touches touches{};
   if (dot) touches.add_read(quantise(node.in[1], arguments));
   for (uint32_t i = 0; i < node.n_in; ++i) {
@@ -82,9 +84,14 @@ void Lowering::lower_product(const brim_node& node) {
       if (bias != 0) arguments.bias += piece.first_row * sizeof(float);
     }
     if (mode != 0 || rows <= kFewRows) {
-      const uint32_t columns = mode != 0 || rows == 1 ? 1 : 4;
+      const uint32_t columns = mode != 0 || rows == 1 ? 1 : 4, outputs = dot ? target_.dot_outputs : 4;
       emit(dot ? Kernel::kMatvecDot : Kernel::kMatvec, arguments, touches,
-           {(arguments.n + 3ull) / 4, (rows + columns - 1) / columns, 1}, {w.dtype, 4, columns, mode});
+           {(arguments.n + outputs - 1ull) / outputs, (rows + columns - 1) / columns, 1},
+           {w.dtype, outputs, columns, mode});
+    } else if (dot) {
+      const uint32_t across = rows <= 32 ? 32 : 64;
+      emit(Kernel::kMatmulDot, arguments, touches, {(arguments.n + 127ull) / 128, (rows + across - 1) / across, 1},
+           {w.dtype, across});
     } else {
       const uint32_t tile = rows <= 16 ? 1 : rows <= 32 ? 2 : 4;
       emit(Kernel::kMatmul, arguments, touches, {(arguments.n + 63ull) / 64, (rows + 16 * tile - 1) / (16 * tile), 1},

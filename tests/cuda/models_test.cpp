@@ -49,6 +49,16 @@ TEST_CASE("strict logits are the CPU backend's, whole and split over the two") {
   CHECK(relative(logits(Where::kCuda, {{"plan.kv_dtype", "f16"}}), cuda) < 2e-3);
 }
 
+TEST_CASE("fast logits cost what 8-bit activations cost, whatever runs first") {
+  const auto fast = [](const char* driver_options) {
+    return logits(Where::kCuda, {{"plan.numerics", "fast"}, {"plan.kv_dtype", "f32"}}, driver_options);
+  };
+  const auto exact = logits(Where::kCuda, {}), bytes = fast("");
+  CHECK(relative(bytes, exact) < 6e-3);
+  CHECK(relative(bytes, exact) > 0);
+  CHECK(fast("reversed=1") == bytes);
+}
+
 TEST_CASE("weights lie in device memory in every class of machine, and in the file where that is asked for and works") {
   constexpr const char* kFile = BRIM_SOURCE_DIR "/samples/models/brim-austen.gguf";
   const uint64_t weights = std::filesystem::file_size(kFile) - (1 << 20);  // metadata and vocabulary are less
@@ -89,25 +99,28 @@ TEST_CASE("a table of which steps read single rows stays in the file where the d
 }
 
 TEST_CASE("a decode step is one graph launch, no allocation, and no synchronisation but the last") {
-  driver().configure("");
-  Loaded loaded(Where::kCuda, {});
-  loaded.prefill(5);
-  loaded.decode();  // makes the program of its bucket
-  const std::vector<const char*> allocating = {"cuMemAlloc_v2",   "cuMemHostAlloc", "cuEventCreate",
-                                               "cuStreamCreate",  "cuGraphCreate",  "cuGraphInstantiateWithFlags",
-                                               "cuModuleLoadData"};
-  const std::vector<const char*> waiting = {"cuStreamSynchronize", "cuCtxSynchronize", "cuEventSynchronize"};
-  const auto count = [](const std::vector<const char*>& functions) {
-    uint64_t n = 0;
-    for (const char* f : functions) n += driver().calls(f);
-    return n;
-  };
-  const uint64_t launches = driver().calls("cuGraphLaunch"), allocations = count(allocating), waits = count(waiting);
-  const uint64_t copies = driver().calls("cuMemcpyAsync");
-  constexpr uint64_t kSteps = 4;
-  for (uint64_t i = 0; i < kSteps; ++i) loaded.decode();
-  CHECK(driver().calls("cuGraphLaunch") - launches == kSteps);
-  CHECK(count(allocating) == allocations);
-  CHECK(count(waiting) - waits <= kSteps);
-  CHECK(driver().calls("cuMemcpyAsync") == copies);
+  for (const char* numerics : {"strict", "fast"}) {
+    INFO(numerics);
+    driver().configure("");
+    Loaded loaded(Where::kCuda, {{"plan.numerics", numerics}});
+    loaded.prefill(5);
+    loaded.decode();  // makes the program of its bucket
+    const std::vector<const char*> allocating = {"cuMemAlloc_v2",   "cuMemHostAlloc", "cuEventCreate",
+                                                 "cuStreamCreate",  "cuGraphCreate",  "cuGraphInstantiateWithFlags",
+                                                 "cuModuleLoadData"};
+    const std::vector<const char*> waiting = {"cuStreamSynchronize", "cuCtxSynchronize", "cuEventSynchronize"};
+    const auto count = [](const std::vector<const char*>& functions) {
+      uint64_t n = 0;
+      for (const char* f : functions) n += driver().calls(f);
+      return n;
+    };
+    const uint64_t launches = driver().calls("cuGraphLaunch"), allocations = count(allocating), waits = count(waiting);
+    const uint64_t copies = driver().calls("cuMemcpyAsync");
+    constexpr uint64_t kSteps = 4;
+    for (uint64_t i = 0; i < kSteps; ++i) loaded.decode();
+    CHECK(driver().calls("cuGraphLaunch") - launches == kSteps);
+    CHECK(count(allocating) == allocations);
+    CHECK(count(waiting) - waits <= kSteps);
+    CHECK(driver().calls("cuMemcpyAsync") == copies);
+  }
 }

@@ -70,7 +70,9 @@ struct Device {
   Memory host() const { return plugin->memory; }
   bool live() const { return context != nullptr; }
   const Driver& cu() const { return plugin->driver; }
-  Target target() const { return {host(), max_groups, kThreads}; }
+  Target target() const {
+    return {host(), max_groups, kThreads, true, kDotOutputs, true, capability >= kMatrixCapability};
+  }
 };
 
 // Makes the device's context current on this thread for as long as it lives.

@@ -308,8 +308,9 @@ __device__ void attention_join(const AttentionArguments& a, Step step) {
 
 }  // namespace brim_gpu
 
-#define BRIM_INSTANCE(dtype, rows, values) \
-  BRIM_KERNEL(attention_##dtype##_##rows##_##values, 128, AttentionArguments, attention<dtype, rows, values>)
+#define BRIM_INSTANCE(dtype, rows, values)                                                 \
+  BRIM_BOUNDED_KERNEL(attention_##dtype##_##rows##_##values, (128, 8), AttentionArguments, \
+                      attention<dtype, rows, values>)
 #define BRIM_DTYPE(dtype)                                              \
   BRIM_KERNEL(kv_write_##dtype, 64, KvWriteArguments, kv_write<dtype>) \
   BRIM_INSTANCE(dtype, 1, 1)                                           \

@@ -27,7 +27,8 @@ namespace brim_cuda {
 namespace {
 
 constexpr Part attention = Part::kAttention, copy = Part::kCopy, elementwise = Part::kElementwise, items = Part::kItems,
-               matmul = Part::kMatmul, matvec = Part::kMatvec, rows = Part::kRows;
+               matmul = Part::kMatmul, matmul_dot = Part::kMatmulDot, matvec = Part::kMatvec,
+               matvec_dot = Part::kMatvecDot, quantise = Part::kQuantise, rows = Part::kRows;
 constexpr bool ptx = true, cubin = false;
 
 const Image* find_image(Part part, bool is_ptx, uint32_t capability) {
@@ -74,10 +75,16 @@ Part name_kernel(const Launch& launch, char (&name)[64]) {
       return format(items, "linear_attention");
     case Kernel::kMatmul:
       return format(matmul, "matmul_%u_%u", c[0], c[1]);
+    case Kernel::kMatmulDot:
+      return format(matmul_dot, "matmul_dot_%u_%u", c[0], c[1]);
     case Kernel::kMatvec:
       return format(matvec, "matvec_%u_%u", c[0], c[2]);
+    case Kernel::kMatvecDot:
+      return format(matvec_dot, "matvec_dot_%u_%u", c[0], c[2]);
     case Kernel::kNorm:
       return format(rows, "norm_%u", c[0]);
+    case Kernel::kQuantise:
+      return format(quantise, "quantise");
     case Kernel::kRope:
       return format(items, "rope");
     case Kernel::kRopeAngles:

@@ -10,12 +10,26 @@ namespace brim_cuda {
 
 struct Device;
 
-inline constexpr uint32_t kThreads[kKernels] = {128, 64, 64, 64, 64, 64, 64, 64, 64, 32,
-                                                256, 64, 0,  64, 0,  64, 64, 64, 64, 64};  // of a block, by Kernel
+// Threads of a block, by Kernel.
+inline constexpr uint32_t kThreads[kMostKernels] = {128, 64,  64, 64, 64, 64, 64, 64, 64, 32, 256,
+                                                    64,  128, 64, 64, 64, 64, 64, 64, 64, 256};
+inline constexpr uint32_t kDotOutputs = 8;         // of a block of matvec_dot
+inline constexpr uint32_t kMatrixCapability = 80;  // the least that kernels of tensor cores are compiled for
 
 // Files of kernels/.
-enum class Part : uint32_t { kAttention, kCopy, kElementwise, kItems, kMatmul, kMatvec, kRows };
-inline constexpr uint32_t kParts = 7;
+enum class Part : uint32_t {
+  kAttention,
+  kCopy,
+  kElementwise,
+  kItems,
+  kMatmul,
+  kMatmulDot,
+  kMatvec,
+  kMatvecDot,
+  kQuantise,
+  kRows
+};
+inline constexpr uint32_t kParts = 10;
 
 struct Image {
   Part part;

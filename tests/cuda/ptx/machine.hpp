@@ -7,7 +7,8 @@
 // two threads that touch one place of shared memory without a barrier between them, addresses outside of every
 // allocation or not aligned to the access, barriers that part of a block does not reach, global memory that one thread
 // writes and another touches later in the same launch: blocks have no order, and there are no atomic operations here. A
-// read that comes before the other's write is found where the order is reversed.
+// read that comes before the other's write is found where the order is reversed. What cp.async writes is there when its
+// thread has waited for it, as if it had written then; until then nobody may touch the place.
 #pragma once
 
 #include <bit>
@@ -77,6 +78,15 @@ struct Touch {
   uint32_t written = 0, read = 0;                // barrier epochs of the block, from 1
   uint32_t write_in_warp = 0, read_in_warp = 0;  // epochs of the warp
   uint16_t writer = 0, reader = 0;
+  uint16_t copier = 0;  // whose asynchronous copy, not waited for yet, writes here
+};
+
+// A cp.async that its thread has not waited for: what it will write.
+struct Copy {
+  uint32_t lane, group;  // groups of a thread are numbered from 0 as they are committed
+  uint64_t to;           // in shared memory
+  uint32_t bytes;
+  std::byte data[16];
 };
 
 // Which thread wrote each granule of global memory last in a launch; pages of it, made when they are written.
@@ -132,6 +142,8 @@ struct Warp {
   std::vector<Line> arena;
   std::vector<uint32_t> defined;  // lanes, by register; a predicate's value lies in `truth`
   std::vector<uint32_t> truth;
+  std::vector<Copy> copies;            // in the order of their beginning
+  uint32_t committed_groups[32] = {};  // of copies, by lane
 
   template <class T>
   T* row(const Operand& o) {

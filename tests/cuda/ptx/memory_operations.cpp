@@ -2,7 +2,7 @@
 // not check, or checks by ending the context.
 #include <algorithm>
 
-#include "lanes.hpp"
+#include "memory.hpp"
 
 namespace ptx {
 
@@ -62,6 +62,11 @@ void touch_shared(Warp& w, const Instruction& in, uint32_t lane, uint64_t offset
   const auto my_warp = [&](uint16_t id) { return (id - 1u) / 32 == w.number; };
   for (uint64_t at = offset / granule; at <= (offset + bytes - 1) / granule; ++at) {
     Touch& t = block.touches[at];
+    if (t.copier != 0) {
+      fail_in(w, in, lane,
+              std::string(writes ? "writes" : "reads") + " shared memory at " + hex(offset) + " to which thread " +
+                  std::to_string(t.copier - 1) + " copies without having waited for it");
+    }
     if (!writes && t.writer == 0) {
       fail_in(w, in, lane, "reads shared memory at " + hex(offset) + " that nobody has written");
     }
@@ -118,11 +123,11 @@ void touch_global(Warp& w, const Instruction& in, uint32_t lane, uint64_t addres
   }
 }
 
-// Where the bytes of one lane's access lie.
-std::byte* place(Warp& w, const Instruction& in, uint32_t lane, uint64_t address, uint32_t bytes, uint32_t unit,
-                 bool writes) {
+}  // namespace
+
+std::byte* place(Warp& w, const Instruction& in, Space space, uint32_t lane, uint64_t address, uint32_t bytes,
+                 uint32_t unit, bool writes) {
   Block& block = *w.block;
-  Space space = in.space;
   if (space == Space::kGeneric) {
     space = Space::kGlobal;
     for (const auto& [base, named] :
@@ -182,13 +187,15 @@ uint64_t address_of(Warp& w, const Instruction& in, const Operand& base, uint32_
   return base.bytes == 4 ? static_cast<uint32_t>(address) : address;
 }
 
+namespace {
+
 // T: the type in memory, sign-extended where it has one.
 template <class T>
 void load(Warp& w, const Instruction& in, uint32_t mask) {
   const uint32_t n = in.n_to;
   each_lane(mask, [&](uint32_t lane) {
     const uint64_t address = address_of(w, in, in.from[0], lane);
-    const std::byte* from = place(w, in, lane, address, n * sizeof(T), sizeof(T), false);
+    const std::byte* from = place(w, in, in.space, lane, address, n * sizeof(T), sizeof(T), false);
     for (uint32_t i = 0; i < n; ++i) {
       T v;
       std::memcpy(&v, from + i * sizeof(T), sizeof(T));
@@ -201,7 +208,7 @@ void store(Warp& w, const Instruction& in, uint32_t mask) {
   const uint32_t n = in.n_from - 1u;
   each_lane(mask, [&](uint32_t lane) {
     const uint64_t address = address_of(w, in, in.from[n], lane);
-    std::byte* to = place(w, in, lane, address, n * sizeof(T), sizeof(T), true);
+    std::byte* to = place(w, in, in.space, lane, address, n * sizeof(T), sizeof(T), true);
     for (uint32_t i = 0; i < n; ++i) {
       const auto v = static_cast<T>(bits_of(w, in.from[i], lane));
       std::memcpy(to + i * sizeof(T), &v, sizeof(T));
@@ -225,6 +232,44 @@ Step store_step(const std::string& type) {
       {"8", store<uint8_t>}, {"16", store<uint16_t>}, {"32", store<uint32_t>}, {"64", store<uint64_t>}};
   const auto found = steps.find(type.substr(1));
   return found == steps.end() ? nullptr : found->second;
+}
+
+// from[0]: where to, in shared memory; from[1]: the source; variant: bytes. What is read of the source is what lies
+// there now: no kernel may write it in the same launch.
+void start_copy(Warp& w, const Instruction& in, uint32_t mask) {
+  Block& block = *w.block;
+  const uint32_t granule = block.kernel->shared_granule;
+  each_lane(mask, [&](uint32_t lane) {
+    Copy copy{lane, w.committed_groups[lane], bits_of(w, in.from[0], lane), in.variant, {}};
+    const uint64_t source = address_of(w, in, in.from[1], lane);
+    std::memcpy(copy.data, place(w, in, Space::kGlobal, lane, source, copy.bytes, copy.bytes, false), copy.bytes);
+    place(w, in, Space::kShared, lane, copy.to, copy.bytes, copy.bytes, true);
+    for (uint64_t at = copy.to / granule; at < (copy.to + copy.bytes) / granule; ++at) {
+      block.touches[at].copier = static_cast<uint16_t>(w.number * 32 + lane + 1);
+    }
+    w.copies.push_back(copy);
+  });
+}
+void commit_copies(Warp& w, const Instruction&, uint32_t mask) {
+  each_lane(mask, [&](uint32_t lane) { ++w.committed_groups[lane]; });
+}
+// All groups of the lane but the last `variant` ones; ~0: all copies.
+void wait_for_copies(Warp& w, const Instruction& in, uint32_t mask) {
+  Block& block = *w.block;
+  const uint32_t granule = block.kernel->shared_granule;
+  std::erase_if(w.copies, [&](const Copy& copy) {
+    if ((mask >> copy.lane & 1) == 0) return false;
+    if (in.variant != ~0u && copy.group + in.variant >= w.committed_groups[copy.lane]) return false;
+    for (uint64_t at = copy.to / granule; at < (copy.to + copy.bytes) / granule; ++at) {
+      Touch& t = block.touches[at];
+      t.copier = 0;
+      t.written = block.epoch;
+      t.write_in_warp = w.epoch;
+      t.writer = static_cast<uint16_t>(w.number * 32 + copy.lane + 1);
+    }
+    std::memcpy(block.shared.data() + copy.to, copy.data, copy.bytes);
+    return true;
+  });
 }
 
 }  // namespace ptx

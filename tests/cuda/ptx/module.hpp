@@ -42,7 +42,7 @@ struct Instruction {
   bool guard_negated = false;
   uint8_t n_to = 0, n_from = 0;
   uint32_t guard = kNone;  // index of a predicate
-  Operand to[4], from[5];
+  Operand to[4], from[11];
   int64_t offset = 0;             // of an address
   uint32_t target = kNone;        // of a branch
   std::vector<uint32_t> targets;  // of a table

@@ -12,7 +12,15 @@ namespace ptx {
 Step load_step(const std::string& type);  // memory_operations.cpp
 Step store_step(const std::string& type);
 Step convert_step(const std::string& to, const std::string& from, const std::string& rounding, bool saturate,
-                  bool flush);  // convert.cpp
+                  bool flush);                                // convert.cpp
+void shuffle(Warp& w, const Instruction& in, uint32_t mask);  // warp_operations.cpp
+void vote(Warp& w, const Instruction& in, uint32_t mask);
+Step reduce_step(const std::string& how, const std::string& type);
+Step mma_step(const std::string& shape, const std::string& types, uint32_t* a, uint32_t* b);
+void load_matrices(Warp& w, const Instruction& in, uint32_t mask);
+void start_copy(Warp& w, const Instruction& in, uint32_t mask);  // memory_operations.cpp
+void commit_copies(Warp& w, const Instruction& in, uint32_t mask);
+void wait_for_copies(Warp& w, const Instruction& in, uint32_t mask);
 
 float half_to_float(uint16_t bits) {
   const uint32_t exponent = bits >> 10 & 31u, fraction = bits & 1023u, sign = uint32_t{bits} >> 15 << 31;
@@ -289,68 +297,6 @@ Step compare_step(const std::string& how) {
   return nullptr;
 }
 
-// ---- what moves between lanes ----
-
-// variant: 0 idx, 1 up, 2 down, 3 bfly.
-void shuffle(Warp& w, const Instruction& in, u32 mask) {
-  u32 result[32], inside = 0;
-  each_lane(mask, [&](u32 lane) {
-    const u32 value = w.row<u32>(in.from[0])[lane];
-    const u32 b = w.row<u32>(in.from[1])[lane] & 31u, c = w.row<u32>(in.from[2])[lane];
-    const u32 clamp = c & 31u, segment = c >> 8 & 31u;
-    const u32 most = (lane & segment) | (clamp & ~segment), least = lane & segment;
-    s64 from = 0;
-    bool in_range = false;
-    switch (in.variant) {
-      case 0:
-        from = least | (b & ~segment);
-        in_range = from <= s64{most};
-        break;
-      case 1:
-        from = s64{lane} - b;
-        in_range = from >= s64{most};
-        break;
-      case 2:
-        from = s64{lane} + b;
-        in_range = from <= s64{most};
-        break;
-      default:
-        from = lane ^ b;
-        in_range = from <= s64{most};
-    }
-    if (!in_range) from = lane;
-    if ((mask >> from & 1) == 0)
-      fail_in(w, in, lane, "shuffles from lane " + std::to_string(from) + ", which does not take part");
-    result[lane] = static_cast<u32>(from) == lane ? value : w.row<u32>(in.from[0])[from];
-    inside |= u32{in_range} << lane;
-  });
-  each_lane(mask, [&](u32 lane) { w.row<u32>(in.to[0])[lane] = result[lane]; });
-  if (in.n_to > 1) set_truth(w, in.to[1], mask, inside);
-}
-
-// variant: 0 ballot, 1 any, 2 all; bit 2: the predicate is negated.
-void vote(Warp& w, const Instruction& in, u32 mask) {
-  u32 values = w.truth[in.from[0].index];
-  if ((in.variant & 4) != 0) values = ~values;
-  values &= mask;
-  const u32 how = in.variant & 3;
-  if (how == 0) {
-    each_lane(mask, [&](u32 lane) { w.row<u32>(in.to[0])[lane] = values; });
-  } else {
-    set_truth(w, in.to[0], mask, (how == 1 ? values != 0 : values == mask) ? ~0u : 0u);
-  }
-}
-
-template <class T, class F>
-Step reduce(F) {
-  return [](Warp& w, const Instruction& in, u32 mask) {
-    const T* a = w.row<T>(in.from[0]);
-    T all = a[std::countr_zero(mask)];
-    each_lane(mask & (mask - 1), [&](u32 lane) { all = F{}(all, a[lane]); });
-    each_lane(mask, [&](u32 lane) { w.row<T>(in.to[0])[lane] = all; });
-  };
-}
-
 void nothing(Warp&, const Instruction&, u32) {}
 
 template <u32 kAbyte, u32 kBbyte>
@@ -442,7 +388,85 @@ struct Decoder {
   void memory(bool loads);
   void move();
   void arithmetic(const std::string& op, const std::string& type);
+  void matrix();
+  void copy();
+
+  // 32-bit registers in braces, as many.
+  void each_of(const Argument& a, u32 n, bool written) {
+    if (a.kind != Argument::kVector || a.parts.size() != n) unknown();
+    for (const Argument& part : a.parts) {
+      if (part.kind != Argument::kRegister) unknown();
+      written ? to(part, 4) : from(part, 4);
+    }
+  }
+  void all_lanes() {  // of a warp have to be here together
+    out.flow = Flow::kTogether;
+    out.from[out.n_from++] = rows.immediate(~0u, 4);
+  }
 };
+
+// mma of a row-major and a column-major matrix with 32-bit accumulators, and ldmatrix.
+void Decoder::matrix() {
+  if (s.opcode.size() < 6 || s.opcode[1] != "sync" || s.opcode[2] != "aligned") unknown();
+  if (s.opcode[0] == "mma") {
+    if (s.opcode.size() != 10 || s.opcode[4] != "row" || s.opcode[5] != "col") unknown();
+    u32 a = 0, b = 0;
+    const Step step =
+        mma_step(s.opcode[3], s.opcode[6] + "." + s.opcode[7] + "." + s.opcode[8] + "." + s.opcode[9], &a, &b);
+    if (step == nullptr) unknown();
+    each_of(argument(), 4, true);
+    each_of(argument(), a, false);
+    each_of(argument(), b, false);
+    each_of(argument(), 4, false);
+    all_lanes();
+    return finish(step);
+  }
+  const std::string &n = s.opcode[4], &space = s.opcode[5];
+  if (s.opcode.size() != 7 || s.opcode[3] != "m8n8" || (n != "x1" && n != "x2" && n != "x4") ||
+      (space != "shared" && space != "shared::cta") || s.opcode[6] != "b16") {
+    unknown();
+  }
+  each_of(argument(), static_cast<u32>(n[1] - '0'), true);
+  const Argument& address = argument();
+  if (address.kind != Argument::kAddress) unknown();
+  out.offset = address.offset;
+  out.from[out.n_from++] = address.reg;
+  all_lanes();
+  finish(load_matrices);
+}
+
+// cp.async.{ca,cg}.shared.global, commit_group, wait_group, wait_all.
+void Decoder::copy() {
+  const auto is = [&](size_t i, const char* part) { return i < s.opcode.size() && s.opcode[i] == part; };
+  if (!is(1, "async")) unknown();
+  if (is(2, "commit_group") && s.opcode.size() == 3) return finish(commit_copies);
+  if ((is(2, "wait_group") || is(2, "wait_all")) && s.opcode.size() == 3) {
+    out.variant = ~0u;  // all, those of no group yet too
+    if (is(2, "wait_group")) {
+      const Argument& n = argument();
+      if (n.kind != Argument::kImmediate) unknown();
+      out.variant = static_cast<u32>(n.bits);
+    }
+    return finish(wait_for_copies);
+  }
+  if (s.opcode.size() != 5 || !(is(2, "ca") || is(2, "cg")) || !(is(3, "shared") || is(3, "shared::cta")) ||
+      !is(4, "global")) {
+    unknown();
+  }
+  const Argument &to = argument(), &source = argument(), &bytes = argument();
+  if (to.kind != Argument::kAddress || source.kind != Argument::kAddress || bytes.kind != Argument::kImmediate ||
+      (bytes.bits != 16 && (is(2, "cg") || (bytes.bits != 4 && bytes.bits != 8)))) {
+    unknown();
+  }
+  if (to.offset != 0) unknown();  // an instruction has one offset: the source's
+  out.offset = source.offset;
+  out.variant = static_cast<u32>(bytes.bits);
+  out.from[out.n_from++] = to.reg;
+  out.from[out.n_from++] = source.reg;
+  kernel.shared_granule = std::min(kernel.shared_granule, out.variant);
+  kernel.global_granule = std::min(kernel.global_granule, out.variant);
+  finish(start_copy);
+}
 
 void Decoder::memory(bool loads) {
   const std::string& type = s.opcode.back();
@@ -579,6 +603,8 @@ void Decoder::run() {
   if (op == "ld" || op == "ldu") return memory(true);
   if (op == "st") return memory(false);
   if (op == "mov") return move();
+  if (op == "mma" || op == "ldmatrix") return matrix();
+  if (op == "cp") return copy();
   if (op == "cvta") {
     const bool to_space = has("to");
     u64 base = has("shared") ? kSharedBase : has("local") ? kLocalBase : has("param") ? kParamBase : 0;
@@ -707,12 +733,7 @@ void Decoder::run() {
     from(argument(), 4);
     from(argument(), 4);
     out.flow = Flow::kTogether;
-    const std::string& how = s.opcode[2];
-    if (how == "add") return finish(reduce<u32>([](u32 a, u32 b) { return a + b; }));
-    if (how == "max" && type == "u32") return finish(reduce<u32>([](u32 a, u32 b) { return std::max(a, b); }));
-    if (how == "max" && type == "s32") return finish(reduce<s32>([](s32 a, s32 b) { return std::max(a, b); }));
-    if (how == "min" && type == "u32") return finish(reduce<u32>([](u32 a, u32 b) { return std::min(a, b); }));
-    unknown();
+    return finish(reduce_step(s.opcode[2], type));
   }
   if (op == "bfe") {
     const u32 bytes = bytes_of(type);

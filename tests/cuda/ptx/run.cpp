@@ -90,6 +90,8 @@ class Runner {
     w.epoch = 1;
     w.at_barrier = false;
     w.groups.clear();
+    w.copies.clear();
+    std::ranges::fill(w.committed_groups, 0u);
     std::fill(w.defined.begin(), w.defined.end(), 0);
     for (const Kernel::Special& special : kernel_.special) {
       w.defined[special.at.index] = ~0u;

@@ -1,0 +1,43 @@
+// Products of small matrices by the tensor cores of compute capability 8.0 and later, in PTX: A is 16 x K by rows, B is
+// K x 8 by columns, both with neighbours along K next to each other in memory, so that ldmatrix brings either.
+//
+// In a fragment lane 4 g + t has of A rows g and g + 8, of B column g, and of C rows g and g + 8 of columns 2 t and
+// 2 t + 1.
+#pragma once
+
+#include "common.cuh"
+
+namespace brim_gpu {
+
+__device__ __forceinline__ uint shared_address(const void* p) { return static_cast<uint>(__cvta_generic_to_shared(p)); }
+
+// Four matrices of 8 rows of 16 bytes; lanes 8 i to 8 i + 7 point at the rows of matrix i.
+__device__ __forceinline__ void load_matrices(uint (&v)[4], uint address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+               : "r"(address)
+               : "memory");
+}
+
+// c += a b of signed bytes, K = 32.
+__device__ __forceinline__ void multiply_bytes_32(int (&c)[4], const uint (&a)[4], uint b0, uint b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// The same, K = 16.
+__device__ __forceinline__ void multiply_bytes_16(int (&c)[4], uint a0, uint a1, uint b) {
+  asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a0), "r"(a1), "r"(b));
+}
+
+// 8 or 16 bytes from global to shared memory, past the registers. What a thread copied is there when it has waited.
+template <uint kBytes>
+__device__ __forceinline__ void copy_async(void* to, uint64_t from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared_address(to)), "l"(from), "n"(kBytes)
+               : "memory");
+}
+__device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+}  // namespace brim_gpu
