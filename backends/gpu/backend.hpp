@@ -28,8 +28,9 @@ struct Target {
   bool integer_dot = false;
   uint32_t dot_outputs = 4;
   bool dot_all_formats = false;
-  // Whether products of many rows too take signed bytes: the kernel MATMUL_DOT.
-  bool matrix_dot = false;
+  // Whether there are matrix units for products of many rows: of signed bytes, which blocks then take (the kernel
+  // MATMUL_DOT), and of F16 and BF16 (MATMUL_HALF).
+  bool matrix_units = false;
 };
 
 struct BufferFacts {

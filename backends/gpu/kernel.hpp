@@ -30,8 +30,9 @@ enum class Kernel : uint32_t {
   kScatter,
   kSelect,
   kMatmulDot,  // from here on, kernels that a backend may lack
+  kMatmulHalf,
 };
-inline constexpr uint32_t kKernels = 20, kMostKernels = 21;  // that all have; and those besides
+inline constexpr uint32_t kKernels = 20, kMostKernels = 22;  // that all have; and those besides
 
 struct Launch {
   Kernel kernel;

@@ -63,7 +63,10 @@ void Lowering::lower_product(const brim_node& node) {
   const uint32_t mode = heads ? 1 : grouped ? 2 : 0;
   const uint64_t rows = bound_of(arguments.outer) * arguments.inner;
   const bool dot = info_.numerics == BRIM_NUMERICS_FAST && has_dot(target_, w.dtype) &&
-                   (mode != 0 || rows <= kFewRows || target_.matrix_dot) && rows * arguments.k <= UINT32_MAX;
+                   (mode != 0 || rows <= kFewRows || target_.matrix_units) && rows * arguments.k <= UINT32_MAX;
+  const bool half = info_.numerics == BRIM_NUMERICS_FAST && target_.matrix_units &&
+                    (w.dtype == BRIM_DTYPE_F16 || w.dtype == BRIM_DTYPE_BF16) && arguments.k % 8 == 0 &&
+                    w.kind != BRIM_VALUE_VIEW;  // rows then begin at multiples of 16 bytes
   Touches touches{};
   if (dot) touches.add_read(quantise(node.in[1], arguments));
   for (uint32_t i = 0; i < node.n_in; ++i) {
@@ -88,10 +91,10 @@ void Lowering::lower_product(const brim_node& node) {
       emit(dot ? Kernel::kMatvecDot : Kernel::kMatvec, arguments, touches,
            {(arguments.n + outputs - 1ull) / outputs, (rows + columns - 1) / columns, 1},
            {w.dtype, outputs, columns, mode});
-    } else if (dot) {
+    } else if (dot || half) {
       const uint32_t across = rows <= 32 ? 32 : 64;
-      emit(Kernel::kMatmulDot, arguments, touches, {(arguments.n + 127ull) / 128, (rows + across - 1) / across, 1},
-           {w.dtype, across});
+      emit(dot ? Kernel::kMatmulDot : Kernel::kMatmulHalf, arguments, touches,
+           {(arguments.n + 127ull) / 128, (rows + across - 1) / across, 1}, {w.dtype, across});
     } else {
       const uint32_t tile = rows <= 16 ? 1 : rows <= 32 ? 2 : 4;
       emit(Kernel::kMatmul, arguments, touches, {(arguments.n + 63ull) / 64, (rows + 16 * tile - 1) / (16 * tile), 1},

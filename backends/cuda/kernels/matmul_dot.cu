@@ -61,7 +61,8 @@ __device__ __forceinline__ void fill(Tiles<kFormat, kAcross>& tiles, const Produ
     const uint64_t at = r / a.inner * a.x_outer + r % a.inner * a.x_inner;
     copy_async<8>(tiles.x_scale + block * kAcross + i / kBlocks, a.x + a.x_scales + (at + depth) / 32 * 8 + 8 * block);
   }
-#pragma unroll
+  // Two units at once, where registers suffice.
+#pragma unroll(scales_runs(kFormat) ? 1 : 2)
   for (uint i = me; i < kOutputs * kBlocks; i += 256) {
     const uint output = i / kBlocks, u = i % kBlocks;
     if (u >= blocks) continue;

@@ -32,6 +32,22 @@ __device__ __forceinline__ void multiply_bytes_16(int (&c)[4], uint a0, uint a1,
       : "r"(a0), "r"(a1), "r"(b));
 }
 
+// The same of F16 (kBfloat: BF16), K = 16, added up in F32.
+template <bool kBfloat>
+__device__ __forceinline__ void multiply_halves(float (&c)[4], const uint (&a)[4], uint b0, uint b1) {
+  if constexpr (kBfloat) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  } else {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+}
+
 // 8 or 16 bytes from global to shared memory, past the registers. What a thread copied is there when it has waited.
 template <uint kBytes>
 __device__ __forceinline__ void copy_async(void* to, uint64_t from) {

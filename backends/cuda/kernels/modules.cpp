@@ -27,8 +27,8 @@ namespace brim_cuda {
 namespace {
 
 constexpr Part attention = Part::kAttention, copy = Part::kCopy, elementwise = Part::kElementwise, items = Part::kItems,
-               matmul = Part::kMatmul, matmul_dot = Part::kMatmulDot, matvec = Part::kMatvec,
-               matvec_dot = Part::kMatvecDot, quantise = Part::kQuantise, rows = Part::kRows;
+               matmul = Part::kMatmul, matmul_dot = Part::kMatmulDot, matmul_half = Part::kMatmulHalf,
+               matvec = Part::kMatvec, matvec_dot = Part::kMatvecDot, quantise = Part::kQuantise, rows = Part::kRows;
 constexpr bool ptx = true, cubin = false;
 
 const Image* find_image(Part part, bool is_ptx, uint32_t capability) {
@@ -77,6 +77,8 @@ Part name_kernel(const Launch& launch, char (&name)[64]) {
       return format(matmul, "matmul_%u_%u", c[0], c[1]);
     case Kernel::kMatmulDot:
       return format(matmul_dot, "matmul_dot_%u_%u", c[0], c[1]);
+    case Kernel::kMatmulHalf:
+      return format(matmul_half, "matmul_half_%u_%u", c[0], c[1]);
     case Kernel::kMatvec:
       return format(matvec, "matvec_%u_%u", c[0], c[2]);
     case Kernel::kMatvecDot:

@@ -11,8 +11,8 @@ namespace brim_cuda {
 struct Device;
 
 // Threads of a block, by Kernel.
-inline constexpr uint32_t kThreads[kMostKernels] = {128, 64,  64, 64, 64, 64, 64, 64, 64, 32, 256,
-                                                    64,  128, 64, 64, 64, 64, 64, 64, 64, 256};
+inline constexpr uint32_t kThreads[kMostKernels] = {128, 64,  64, 64, 64, 64, 64, 64, 64, 32,  256,
+                                                    64,  128, 64, 64, 64, 64, 64, 64, 64, 256, 256};
 inline constexpr uint32_t kDotOutputs = 8;         // of a block of matvec_dot
 inline constexpr uint32_t kMatrixCapability = 80;  // the least that kernels of tensor cores are compiled for
 
@@ -24,12 +24,13 @@ enum class Part : uint32_t {
   kItems,
   kMatmul,
   kMatmulDot,
+  kMatmulHalf,
   kMatvec,
   kMatvecDot,
   kQuantise,
   kRows
 };
-inline constexpr uint32_t kParts = 10;
+inline constexpr uint32_t kParts = 11;
 
 struct Image {
   Part part;

@@ -100,5 +100,6 @@ inline void set_bits(Warp& w, const Operand& o, uint32_t lane, uint64_t bits) {
 // F16 by its bits.
 float half_to_float(uint16_t bits);
 uint16_t float_to_half(float x);  // to nearest, ties to even
+uint16_t float_to_bfloat(float x);
 
 }  // namespace ptx

@@ -47,6 +47,11 @@ uint16_t float_to_half(float x) {
   return static_cast<uint16_t>(sign | h);
 }
 
+uint16_t float_to_bfloat(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  return std::isnan(x) ? 0x7fff : static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
 namespace {
 
 using u16 = uint16_t;
@@ -613,6 +618,18 @@ void Decoder::run() {
     from(argument(), 8);
     out.from[out.n_from++] = rows.immediate(base, 8);
     return finish(two<u64, u64, u64>([](u64 a, u64 b) { return a + b; }));
+  }
+  if (op == "cvt" && s.opcode.size() == 4 && s.opcode[1] == "rn" && type == "f32" &&
+      (s.opcode[2] == "f16x2" || s.opcode[2] == "bf16x2")) {  // the first source goes into the upper half
+    to(argument(), 4);
+    from(argument(), 4, true);
+    from(argument(), 4, true);
+    if (s.opcode[2] == "bf16x2") {
+      return finish(
+          two<u32, float, float>([](float a, float b) { return u32{float_to_bfloat(a)} << 16 | float_to_bfloat(b); }));
+    }
+    return finish(
+        two<u32, float, float>([](float a, float b) { return u32{float_to_half(a)} << 16 | float_to_half(b); }));
   }
   if (op == "cvt") {
     const std::string& source = type;
