@@ -75,7 +75,8 @@ __device__ __forceinline__ void fill(Tiles<kFormat, kAcross>& tiles, const Produ
       if (scales_runs(kFormat)) tiles.scale[place.run[half] * kOutputs + output] = unit.scale[half];
       if (kFormat == kQ2_K) tiles.minimum[place.run[half] * kOutputs + output] = unit.minimum[half];
     }
-    if (!scales_runs(kFormat)) tiles.scale[place.block() * kOutputs + output] = unit.scale[place.half];
+    if (!scales_runs(kFormat))
+      tiles.scale[place.block() * kOutputs + output] = place.half == 0 ? unit.scale[0] : unit.scale[1];
     if (T::kMinima == kBlocks) tiles.minimum[place.block() * kOutputs + output] = unit.minimum[0];
   }
   wait_for_copies();
