@@ -170,7 +170,8 @@ __device__ void matmul_dot(const ProductArguments& a, Step step) {
 
 }  // namespace brim_gpu
 
+// Q2_K, with a scale and a minimum for each run, would spill if two blocks shared the registers.
 #define BRIM_INSTANCE(format)                                                                       \
   BRIM_BOUNDED_KERNEL(matmul_dot_##format##_32, (256, 2), ProductArguments, matmul_dot<format, 32>) \
-  BRIM_BOUNDED_KERNEL(matmul_dot_##format##_64, (256, 2), ProductArguments, matmul_dot<format, 64>)
+  BRIM_BOUNDED_KERNEL(matmul_dot_##format##_64, (256, format == 40 ? 1 : 2), ProductArguments, matmul_dot<format, 64>)
 BRIM_EACH_BLOCK_FORMAT(BRIM_INSTANCE)
