@@ -9,6 +9,7 @@ set(BRIM_CPU_KERNEL_SOURCES
     matmul/activation.cpp
     matmul/flat.cpp
     matmul/matmul.cpp
+    matmul/packed.cpp
     matmul/strict.cpp
     matmul/super.cpp)
 set(BRIM_CPU_KERNEL_OPTIONS -O3 -ffp-contract=off)

@@ -66,9 +66,10 @@ const std::vector<Option>& table() {
               "Tokens that the context may be lowered to where a plan does not fit; 0: none"),
       boolean("plan.unsafe_overcommit", false, "Load even if the memory there is does not suffice"),
 
-      choice("load.io", {"auto", "map", "read", "direct"},
-             "map: weights are read in place from the file; read: they are copied into memory; direct: copied past the "
-             "system's file cache"),
+      choice(
+          "load.io", {"auto", "map", "read", "direct"},
+          "auto: as each device is fastest, which for the CPU is a copy of weights in blocks; map: weights are read in "
+          "place from the file; read: they are copied into memory; direct: copied past the system's file cache"),
 
       number("sampling.temperature", 0.8, 0, 100, "Flattens (above 1) or sharpens the distribution; 0: greedy"),
       integer("sampling.top_k", 40, kMost32, "Keep the k likeliest tokens; 0: all"),

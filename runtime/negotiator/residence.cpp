@@ -134,7 +134,10 @@ void place_weights(Plan& plan) {
     w.weight = weight;
     w.device = device;
     w.bytes = tensor.bytes;
-    if (t.backend->api.pack_size && t.backend->api.pack && value_of.count(weight)) {
+    // A mapping that does not fit can be read again from the file; a packed copy cannot. A stand-in does not know what
+    // its device would pack.
+    const bool may_pack = asked != BRIM_LOAD_MAP && !plan.request.unsafe_overcommit && t.assumed.empty();
+    if (may_pack && t.backend->api.pack_size && t.backend->api.pack && value_of.count(weight)) {
       uint64_t bytes = 0, layout = 0;
       brim_error error = empty_error();
       check(t.backend->api.pack_size(t.handle.get(), &any->view(), value_of[weight], &bytes, &layout, &error), error,

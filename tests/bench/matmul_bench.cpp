@@ -1,10 +1,10 @@
 // Speed of the CPU backend's matmul kernels on one thread, beside what the machine's memory delivers.
 //
-// For every (dtype, numerics) and 1, 8, 64 and 512 tokens: GMAC/s (weight elements times tokens per second); for one
-// token also GB/s of weights read and its share of the read bandwidth, which is measured first. One token walks in
-// slices through a buffer far larger than the last cache, so that weights come from memory; the others use 512 rows.
-// Times are processor time, the best of many short runs, so that other load disturbs little. One argument: a dtype to
-// measure alone.
+// For every (dtype, numerics), then for packed weights, and 1, 8, 64 and 512 tokens: GMAC/s (weight elements times
+// tokens per second); for one token also GB/s of weights read and its share of the read bandwidth, which is measured
+// first. One token walks in slices through a buffer far larger than the last cache, so that weights come from memory;
+// the others use 512 rows. Times are processor time, the best of many short runs, so that other load disturbs little.
+// One argument: a dtype to measure alone.
 #include <brim/types.h>
 
 #include <algorithm>
@@ -62,9 +62,9 @@ struct AlignedRows {
   uint8_t* data() { return bytes.data() + (64 - reinterpret_cast<uintptr_t>(bytes.data()) % 64) % 64; }
 };
 
-void bench(uint32_t dtype, uint32_t numerics, std::vector<uint8_t>& weights, double bandwidth) {
+void bench(uint32_t dtype, uint32_t numerics, bool packed, std::vector<uint8_t>& weights, double bandwidth) {
   const MatmulKernel* kernel = brim_cpu::find_matmul(dtype, numerics);
-  if (kernel == nullptr) return;
+  if (kernel == nullptr || (packed && kernel->multiply_packed == nullptr)) return;
   if (numerics == BRIM_NUMERICS_FAST && kernel == brim_cpu::find_matmul(dtype, BRIM_NUMERICS_STRICT)) return;
   const size_t row_bytes = brim_dtype_row_bytes(dtype, kColumns);
   const int64_t all_rows = static_cast<int64_t>(weights.size() / row_bytes) / 8 * 8;
@@ -75,15 +75,17 @@ void bench(uint32_t dtype, uint32_t numerics, std::vector<uint8_t>& weights, dou
     for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(std::rand() % 2001 - 1000) * 1e-3f;
     kernel->prepare(x.data(), prepared.data() + static_cast<size_t>(t) * stride, kColumns);
   }
-  std::printf("%-7s %-6s", brim_dtype_name(dtype), numerics == BRIM_NUMERICS_FAST ? "fast" : "strict");
+  const char* how = packed ? "packed" : numerics == BRIM_NUMERICS_FAST ? "fast" : "strict";
+  const brim_cpu::Multiply multiply = packed ? kernel->multiply_packed : kernel->multiply;
+  std::printf("%-7s %-6s", brim_dtype_name(dtype), how);
   for (const int64_t tokens : {1, 8, 64, 512}) {
     const int64_t rows =
         std::min<int64_t>(all_rows, tokens == 1 ? static_cast<int64_t>(kSliceBytes / row_bytes) / 8 * 8 : 512);
     std::vector<float> out(static_cast<size_t>(rows * tokens));
     int64_t first = 0;
     const double seconds = best_seconds([&] {
-      kernel->multiply(weights.data() + static_cast<size_t>(first) * row_bytes, row_bytes, 0, rows, prepared.data(),
-                       stride, tokens, out.data(), rows, kColumns);
+      multiply(weights.data() + static_cast<size_t>(first) * row_bytes, row_bytes, 0, rows, prepared.data(), stride,
+               tokens, out.data(), rows, kColumns);
       if (tokens == 1) first = first + 2 * rows <= all_rows ? first + rows : 0;
     });
     const double macs = static_cast<double>(rows) * kColumns * static_cast<double>(tokens);
@@ -115,9 +117,13 @@ int main(int argc, char** argv) {
   std::printf("%-14s | 1: GMAC/s GB/s share | 8: GMAC/s | 64 | 512\n", "weights");
   for (const uint32_t numerics : {BRIM_NUMERICS_FAST, BRIM_NUMERICS_STRICT}) {
 #define BENCH(name, number, spelling, elements, bytes) \
-  if (only.empty() || only == (spelling)) bench(number, numerics, weights, bandwidth);
+  if (only.empty() || only == (spelling)) bench(number, numerics, false, weights, bandwidth);
     BRIM_DTYPE_TABLE(BENCH)
 #undef BENCH
   }
+#define BENCH(name, number, spelling, elements, bytes) \
+  if (only.empty() || only == (spelling)) bench(number, BRIM_NUMERICS_FAST, true, weights, bandwidth);
+  BRIM_DTYPE_TABLE(BENCH)
+#undef BENCH
   return 0;
 }

@@ -307,6 +307,7 @@ kv tokens: #, because every sequence can fill its context
 kv dtype: q#_#, because asked for
 numerics: fast, because the default
 layers # to #: GPU, because the least predicted time of all placements that fit
+weights: # copied for GPU, because packed into the backend's own layout
 weights: # copied for GPU, because the device cannot read host memory in place
 weights of GPU: read past the system's file cache, because the cache would hold them a second time in the memory it computes from
 fit: # of system memory: weights #, KV #, activations #, workspace #, step #, because # are available, # of them stay free for others

@@ -74,6 +74,7 @@ inline void add_fifth_bits(uint32_t high, int8_t* code) {
 struct Q4_0Layout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_Q4_0;
   static constexpr uint32_t kBytes = 18;
+  static constexpr int kElements = 32;
   static constexpr int kOffset = 8;
   static void unpack(const uint8_t* p, FlatBlock& b) {
     b.d = half_to_float(load_u16(p));
@@ -85,6 +86,7 @@ struct Q4_0Layout {
 struct Q4_1Layout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_Q4_1;
   static constexpr uint32_t kBytes = 20;
+  static constexpr int kElements = 32;
   static constexpr int kOffset = 0;
   static void unpack(const uint8_t* p, FlatBlock& b) {
     b.d = half_to_float(load_u16(p));
@@ -96,6 +98,7 @@ struct Q4_1Layout {
 struct Q5_0Layout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_Q5_0;
   static constexpr uint32_t kBytes = 22;
+  static constexpr int kElements = 32;
   static constexpr int kOffset = 16;
   static void unpack(const uint8_t* p, FlatBlock& b) {
     b.d = half_to_float(load_u16(p));
@@ -108,6 +111,7 @@ struct Q5_0Layout {
 struct Q5_1Layout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_Q5_1;
   static constexpr uint32_t kBytes = 24;
+  static constexpr int kElements = 32;
   static constexpr int kOffset = 0;
   static void unpack(const uint8_t* p, FlatBlock& b) {
     b.d = half_to_float(load_u16(p));
@@ -120,6 +124,7 @@ struct Q5_1Layout {
 struct Q8_0Layout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_Q8_0;
   static constexpr uint32_t kBytes = 34;
+  static constexpr int kElements = 32;
   static constexpr int kOffset = 0;
   static void unpack(const uint8_t* p, FlatBlock& b) {
     b.d = half_to_float(load_u16(p));
@@ -131,6 +136,7 @@ struct Q8_0Layout {
 struct Iq4NlLayout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_IQ4_NL;
   static constexpr uint32_t kBytes = 18;
+  static constexpr int kElements = 32;
   static constexpr int kOffset = 0;
   static void unpack(const uint8_t* p, FlatBlock& b) {
     b.d = half_to_float(load_u16(p));
@@ -143,6 +149,7 @@ struct Iq4NlLayout {
 struct Mxfp4Layout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_MXFP4;
   static constexpr uint32_t kBytes = 17;
+  static constexpr int kElements = 32;
   static constexpr int kOffset = kFp4Max;
   static void unpack(const uint8_t* p, FlatBlock& b) {
     b.d = e8m0_half(p[0]);
@@ -155,6 +162,7 @@ struct Mxfp4Layout {
 struct Q2KLayout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_Q2_K;
   static constexpr uint32_t kBytes = 84;
+  static constexpr int kElements = 256;
   static constexpr int kOffset = 0;
   static void unpack(const uint8_t* p, SuperBlock& b) {  // scales[16] qs[64] d dmin
     b.d = half_to_float(load_u16(p + 80));
@@ -173,6 +181,7 @@ struct Q2KLayout {
 struct Q3KLayout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_Q3_K;
   static constexpr uint32_t kBytes = 110;
+  static constexpr int kElements = 256;
   static constexpr int kOffset = 4;
   static void unpack(const uint8_t* p, SuperBlock& b) {  // hmask[32] qs[64] scales[12] d
     b.d = half_to_float(load_u16(p + 108));
@@ -207,6 +216,7 @@ inline void unpack_scales_6bit(const uint8_t* s, SuperBlock& b) {
 struct Q4KLayout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_Q4_K;
   static constexpr uint32_t kBytes = 144;
+  static constexpr int kElements = 256;
   static constexpr int kOffset = 0;
   static void unpack(const uint8_t* p, SuperBlock& b) {  // d dmin scales[12] qs[128]
     b.d = half_to_float(load_u16(p));
@@ -223,6 +233,7 @@ struct Q4KLayout {
 struct Q5KLayout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_Q5_K;
   static constexpr uint32_t kBytes = 176;
+  static constexpr int kElements = 256;
   static constexpr int kOffset = 0;
   static void unpack(const uint8_t* p, SuperBlock& b) {  // d dmin scales[12] qh[32] qs[128]
     b.d = half_to_float(load_u16(p));
@@ -241,6 +252,7 @@ struct Q5KLayout {
 struct Q6KLayout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_Q6_K;
   static constexpr uint32_t kBytes = 210;
+  static constexpr int kElements = 256;
   static constexpr int kOffset = 32;
   static void unpack(const uint8_t* p, SuperBlock& b) {  // ql[128] qh[64] scales[16] d
     b.d = half_to_float(load_u16(p + 208));
@@ -266,6 +278,7 @@ struct Q6KLayout {
 struct Iq4XsLayout {
   static constexpr uint32_t kDtype = BRIM_DTYPE_IQ4_XS;
   static constexpr uint32_t kBytes = 136;
+  static constexpr int kElements = 256;
   static constexpr int kOffset = 0;
   static void unpack(const uint8_t* p, SuperBlock& b) {  // d scales_h(16 bit) scales_l[4] qs[128]
     b.d = half_to_float(load_u16(p));

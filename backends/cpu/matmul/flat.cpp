@@ -7,14 +7,16 @@
 
 #include "formats/blocks.hpp"
 #include "matmul/activation.hpp"
+#include "matmul/blocks8.hpp"
 #include "matmul/rows8.hpp"
 
 namespace brim_cpu {
 namespace {
 
 // 16 bytes of nibbles per row: w[0..3] are elements 0..15, w[4..7] elements 16..31.
-BRIM_INLINE void load_nibbles(const uint8_t* p, const RowOffsets& rows, Lanes* w) {
-  transpose16(p, rows, w);
+template <class Blocks>
+BRIM_INLINE void load_nibbles(const Blocks& block, size_t at, Lanes* w) {
+  block.quad(at, w);
   const Lanes low = splat8(15);
   unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
     w[j + 4] = lanes_and(lanes_shift<-4>(w[j]), low);
@@ -43,9 +45,10 @@ BRIM_INLINE Floats offset_minimum(Floats d, int offset) {
 struct Q4_0Rows : Q4_0Layout {
   static constexpr Codes kCodes = Codes::kU4;
   static constexpr bool kMinimum = true;
-  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
-    load_nibbles(p + 2, rows, w);
-    d = floats_from_half(gather4(p, rows));
+  template <class Blocks>
+  static BRIM_INLINE void unpack(const Blocks& block, Lanes* w, Floats& d, Floats& m) {
+    load_nibbles(block, 2, w);
+    d = floats_from_half(block.odd());
     m = offset_minimum(d, kOffset);
   }
 };
@@ -53,9 +56,10 @@ struct Q4_0Rows : Q4_0Layout {
 struct Q4_1Rows : Q4_1Layout {
   static constexpr Codes kCodes = Codes::kU4;
   static constexpr bool kMinimum = true;
-  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
-    load_nibbles(p + 4, rows, w);
-    const Lanes scales = gather4(p, rows);
+  template <class Blocks>
+  static BRIM_INLINE void unpack(const Blocks& block, Lanes* w, Floats& d, Floats& m) {
+    const Lanes scales = block.dword(0);
+    load_nibbles(block, 4, w);
     d = floats_from_half(scales);
     m = floats_from_half(lanes_shift<-16>(scales));
   }
@@ -64,10 +68,12 @@ struct Q4_1Rows : Q4_1Layout {
 struct Q5_0Rows : Q5_0Layout {
   static constexpr Codes kCodes = Codes::kU5;
   static constexpr bool kMinimum = true;
-  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
-    load_nibbles(p + 6, rows, w);
-    or_fifth_bits(gather4(p + 2, rows), w);
-    d = floats_from_half(gather4(p, rows));
+  template <class Blocks>
+  static BRIM_INLINE void unpack(const Blocks& block, Lanes* w, Floats& d, Floats& m) {
+    const Lanes high = block.dword(2);
+    load_nibbles(block, 6, w);
+    or_fifth_bits(high, w);
+    d = floats_from_half(block.odd());
     m = offset_minimum(d, kOffset);
   }
 };
@@ -75,10 +81,11 @@ struct Q5_0Rows : Q5_0Layout {
 struct Q5_1Rows : Q5_1Layout {
   static constexpr Codes kCodes = Codes::kU5;
   static constexpr bool kMinimum = true;
-  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
-    load_nibbles(p + 8, rows, w);
-    or_fifth_bits(gather4(p + 4, rows), w);
-    const Lanes scales = gather4(p, rows);
+  template <class Blocks>
+  static BRIM_INLINE void unpack(const Blocks& block, Lanes* w, Floats& d, Floats& m) {
+    const Lanes scales = block.dword(0), high = block.dword(4);
+    load_nibbles(block, 8, w);
+    or_fifth_bits(high, w);
     d = floats_from_half(scales);
     m = floats_from_half(lanes_shift<-16>(scales));
   }
@@ -87,10 +94,11 @@ struct Q5_1Rows : Q5_1Layout {
 struct Q8_0Rows : Q8_0Layout {
   static constexpr Codes kCodes = Codes::kS8;
   static constexpr bool kMinimum = false;
-  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
-    transpose16(p + 2, rows, w);
-    transpose16(p + 18, rows, w + 4);
-    d = floats_from_half(gather4(p, rows));
+  template <class Blocks>
+  static BRIM_INLINE void unpack(const Blocks& block, Lanes* w, Floats& d, Floats& m) {
+    block.quad(2, w);
+    block.quad(18, w + 4);
+    d = floats_from_half(block.odd());
     m = floats_zero();
   }
 };
@@ -98,10 +106,11 @@ struct Q8_0Rows : Q8_0Layout {
 struct Iq4NlRows : Iq4NlLayout {
   static constexpr Codes kCodes = Codes::kS8;
   static constexpr bool kMinimum = false;
-  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
-    load_nibbles(p + 2, rows, w);
+  template <class Blocks>
+  static BRIM_INLINE void unpack(const Blocks& block, Lanes* w, Floats& d, Floats& m) {
+    load_nibbles(block, 2, w);
     unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_lookup(kIq4Values, w[j]); });
-    d = floats_from_half(gather4(p, rows));
+    d = floats_from_half(block.odd());
     m = floats_zero();
   }
 };
@@ -109,11 +118,12 @@ struct Iq4NlRows : Iq4NlLayout {
 struct Mxfp4Rows : Mxfp4Layout {
   static constexpr Codes kCodes = Codes::kU5;
   static constexpr bool kMinimum = true;
-  static BRIM_INLINE void unpack(const uint8_t* p, const RowOffsets& rows, Lanes* w, Floats& d, Floats& m) {
-    load_nibbles(p + 1, rows, w);
+  template <class Blocks>
+  static BRIM_INLINE void unpack(const Blocks& block, Lanes* w, Floats& d, Floats& m) {
+    load_nibbles(block, 1, w);
     const Lanes centre = splat8(kOffset);
     unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_add8(lanes_lookup(kFp4Values, w[j]), centre); });
-    const Lanes e = lanes_and(gather4(p, rows), splat32(0xff));  // as e8m0_half()
+    const Lanes e = block.odd();  // as e8m0_half()
     const Lanes a = lanes_shift<-1>(e);
     const Lanes b = lanes_sub32(e, a);
     d = floats_mul(floats_from_bits(lanes_shift<23>(lanes_add32(a, splat32(64)))),
@@ -124,10 +134,9 @@ struct Mxfp4Rows : Mxfp4Layout {
 
 template <class Format>
 struct FlatFamily {
+  using Layout = Format;
   using Block = FlatActivation;
   static constexpr int kChunkBlocks = 8;
-  static constexpr int kBlockElements = 32;
-  static constexpr size_t kBlockBytes = Format::kBytes;
 
   struct Tile {
     Lanes w[kChunkBlocks][8];
@@ -140,18 +149,20 @@ struct FlatFamily {
     if constexpr (Format::kMinimum) acc = floats_fma(m, floats_splat(a.sum), acc);
   }
 
-  static BRIM_INLINE void accumulate_one(const uint8_t* p, const RowOffsets& rows, const Block& a, Floats& acc) {
+  template <class Blocks>
+  static BRIM_INLINE void accumulate_one(const Blocks& block, const Block& a, Floats& acc) {
     Lanes w[8];
     Floats d, m;
-    Format::unpack(p, rows, w, d, m);
+    Format::unpack(block, w, d, m);
     Lanes sum = lanes_zero();
     const Lanes* codes = w;
     add_products<Format::kCodes, 8, 1, 1, false>(&sum, &codes, nullptr, a.q, 0);
     finish(sum, d, m, a, acc);
   }
 
-  static BRIM_INLINE void fill(const uint8_t* p, const RowOffsets& rows, int blocks, Tile& tile) {
-    for (int b = 0; b < blocks; ++b, p += kBlockBytes) Format::unpack(p, rows, tile.w[b], tile.d[b], tile.m[b]);
+  template <class Group>
+  static BRIM_INLINE void fill(const Group& group, int64_t first, int blocks, Tile& tile) {
+    for (int b = 0; b < blocks; ++b) Format::unpack(group.block(first + b), tile.w[b], tile.d[b], tile.m[b]);
   }
 
   template <int G, int T>
@@ -212,6 +223,7 @@ constexpr MatmulKernel entry() {
           flat_activation_bytes,
           prepare_flat,
           multiply_rows8<FlatFamily<Rows>>,
+          multiply_packed<FlatFamily<Rows>>,
           reference<Scalar<Rows, Layout>>};
 }
 

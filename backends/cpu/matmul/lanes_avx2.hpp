@@ -80,6 +80,16 @@ BRIM_INLINE Lanes spread_low16(Lanes v) {
   return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(low));
 }
 
+BRIM_INLINE Lanes lanes_load(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+BRIM_INLINE void lanes_store(uint8_t* p, Lanes v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+// Eight 16-bit or 8-bit numbers from p on, one a lane.
+BRIM_INLINE Lanes lanes_widen16(const uint8_t* p) {
+  return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+BRIM_INLINE Lanes lanes_widen8(const uint8_t* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+
 // 16 bytes of each of the eight rows, transposed: out[j] holds dword j of every row.
 BRIM_INLINE void transpose16(const uint8_t* p, const RowOffsets& rows, Lanes* out) {
   __m256i v[4];

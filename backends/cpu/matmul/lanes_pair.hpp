@@ -104,6 +104,27 @@ BRIM_INLINE Lanes pair_bytes(Lanes v) {
   });
 }
 
+BRIM_INLINE Lanes lanes_load(const uint8_t* p) {
+  Lanes v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+BRIM_INLINE void lanes_store(uint8_t* p, Lanes v) { std::memcpy(p, &v, sizeof v); }
+// Eight 16-bit or 8-bit numbers from p on, one a lane.
+BRIM_INLINE Lanes lanes_widen16(const uint8_t* p) {
+  return each_half([&](int i) BRIM_INLINE_LAMBDA {
+    uint16_t h[4];
+    std::memcpy(h, p + 8 * i, 8);
+    return UInt4{h[0], h[1], h[2], h[3]};
+  });
+}
+BRIM_INLINE Lanes lanes_widen8(const uint8_t* p) {
+  return each_half([&](int i) BRIM_INLINE_LAMBDA {
+    const uint8_t* b = p + 4 * i;
+    return UInt4{b[0], b[1], b[2], b[3]};
+  });
+}
+
 BRIM_INLINE void transpose16(const uint8_t* p, const RowOffsets& rows, Lanes* out) {
   unroll<2>([&](auto h) BRIM_INLINE_LAMBDA {
     UInt4 v[4];

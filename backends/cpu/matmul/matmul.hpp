@@ -19,6 +19,14 @@ enum class Activation : uint32_t {
   kSuper8  // 8-bit, one F32 scale per 256 elements, sums of groups of 16
 };
 
+// [any, non-blocking] out[t * out_stride + r] = dot(weight row r, activation t), r in [row_begin, row_end), t in
+// [0, tokens). Weight row r starts at weights + r * weight_row_bytes (any alignment); activation t at prepared +
+// t * prepared_stride (a multiple of 64). k is a multiple of the dtype's block. Reads no weight outside the range and
+// writes no other element of out; a range is best a multiple of 16 rows, and long (rows8.hpp).
+using Multiply = void (*)(const void* weights, size_t weight_row_bytes, int64_t row_begin, int64_t row_end,
+                          const void* prepared, size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride,
+                          int64_t k);
+
 struct MatmulKernel {
   uint32_t dtype;
   Activation activation;
@@ -27,16 +35,12 @@ struct MatmulKernel {
   // [any, non-blocking] Prepares one row x[k]. `prepared` is 16-byte aligned and holds activation_bytes(k). In the
   // 8-bit layouts a block that holds a NaN or an Inf makes every product of the row NaN.
   void (*prepare)(const float* x, void* prepared, int64_t k);
-  // [any, non-blocking] out[t * out_stride + r] = dot(weight row r, activation t), r in [row_begin, row_end), t in
-  // [0, tokens). Weight row r starts at weights + r * weight_row_bytes (any alignment); activation t at prepared +
-  // t * prepared_stride (a multiple of 64). k is a multiple of the dtype's block. Reads no weight outside the range and
-  // writes no other element of out; a range is best a multiple of 16 rows, and long (rows8.hpp).
-  void (*multiply)(const void* weights, size_t weight_row_bytes, int64_t row_begin, int64_t row_end,
-                   const void* prepared, size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride,
-                   int64_t k);
+  Multiply multiply;
+  // The same bits from packed weights (packed.hpp), the range being whole groups; null where the dtype is not packed.
+  Multiply multiply_packed;
   // The plain scalar definition of `multiply`: the integer kernels give exactly its bits, the F32 kernels the same up
   // to the order of additions. For tests.
-  decltype(multiply) reference;
+  Multiply reference;
 };
 
 // [any] The kernel of a weight dtype under BRIM_NUMERICS_FAST or BRIM_NUMERICS_STRICT; null where rows of the dtype

@@ -12,16 +12,19 @@
 // multiplications are what bounds it. The activations of a token block stay in half of a 512 KiB L2 while all row
 // groups pass. Both ways add the same exact integer sums to the same F32 accumulators in the same order along K.
 //
-// A Family provides: kChunkBlocks, kBlockBytes, kBlockElements, Block (one prepared activation block), Tile,
-//   accumulate_one(p, rows, a, acc)                     one block, one token
-//   fill(p, rows, blocks, tile)                         up to kChunkBlocks blocks into the tile
+// Packed weights (blocks8.hpp) go the same ways, a group being one stretch of memory: one token takes four groups, a
+// quarter of the range apart, block by block in turns.
+//
+// A Family provides: Layout, kChunkBlocks, Block (one prepared activation block), Tile,
+//   accumulate_one(block, a, acc)                       one block of eight rows, one token
+//   fill(group, first, blocks, tile)                    up to kChunkBlocks blocks into the tile
 //   accumulate<G, T>(tiles, blocks, a, stride, acc)     the blocks of G tiles for T tokens; tile g's sum for token t is
 //                                                       acc[g * kTokenBlock + t]
 #pragma once
 
 #include <algorithm>
 
-#include "matmul/lanes.hpp"
+#include "matmul/blocks8.hpp"
 
 namespace brim_cpu {
 
@@ -39,15 +42,27 @@ inline int64_t rows_apart(int64_t rows, size_t row_bytes) {
 
 // The rows of a group: those of [row, end) that lie a multiple of `apart` from `row`, eight at most. Past them the last
 // is repeated.
-struct RowGroup {
+template <class Layout>
+struct FileGroup {
+  static constexpr int64_t kNext = 1;  // rows to the next group
+  const uint8_t* p;
   int64_t apart, live;
   RowOffsets offsets;
 
-  RowGroup(size_t row_bytes, int64_t rows_apart, int64_t row, int64_t end)
-      : apart(rows_apart), live(std::min((end - row + apart - 1) / apart, kRowGroup)) {
+  FileGroup(const uint8_t* matrix, size_t row_bytes, int64_t rows_apart, int64_t row, int64_t end)
+      : p(matrix + static_cast<size_t>(row) * row_bytes),
+        apart(rows_apart),
+        live(std::min((end - row + apart - 1) / apart, kRowGroup)) {
     for (int64_t i = 0; i < kRowGroup; ++i) {
       offsets.at[i] = static_cast<size_t>(std::min(i, live - 1) * apart) * row_bytes;
     }
+  }
+  BRIM_INLINE FileBlocks<Layout> block(int64_t b) const { return {p + b * int64_t{Layout::kBytes}, offsets}; }
+  void fetch(int64_t b, int64_t n) const {
+    const uint8_t* begin = p + b * int64_t{Layout::kBytes};
+    unroll<kRowGroup>([&](auto i) {
+      for (int64_t at = 0; at < n * int64_t{Layout::kBytes}; at += 64) __builtin_prefetch(begin + offsets.at[i] + at);
+    });
   }
   void store(float* out, Floats v) const {
     float all[kRowGroup];
@@ -56,22 +71,36 @@ struct RowGroup {
   }
 };
 
-// One group from `p` on, one token.
-template <class Family>
-void multiply_one(const uint8_t* p, const RowGroup& group, const uint8_t* activation, float* out, int64_t blocks) {
-  const auto* a = reinterpret_cast<const typename Family::Block*>(activation);
-  Floats acc = floats_zero();
-  for (int64_t b = 0; b < blocks; ++b, p += Family::kBlockBytes, ++a) {
-    Family::accumulate_one(p, group.offsets, *a, acc);
+template <class Layout>
+struct PackedGroup {
+  static constexpr int64_t kNext = kRowGroup;
+  static constexpr int64_t kBytes = kRowGroup * int64_t{Layout::kBytes};  // of a block
+  const uint8_t* p;
+
+  BRIM_INLINE PackedBlocks<Layout> block(int64_t b) const { return {p + b * kBytes}; }
+  void fetch(int64_t b, int64_t n) const {
+    for (int64_t at = 0; at < n * kBytes; at += 64) __builtin_prefetch(p + b * kBytes + at);
   }
-  group.store(out, acc);
+  void store(float* out, Floats v) const { floats_store(out, v); }
+};
+
+// S groups, one token; the groups' rows are `out_apart` from each other.
+template <class Family, int S, class Group>
+void multiply_one(const Group* groups, const uint8_t* activation, float* out, int64_t out_apart, int64_t blocks) {
+  const auto* a = reinterpret_cast<const typename Family::Block*>(activation);
+  Floats acc[S];
+  for (int s = 0; s < S; ++s) acc[s] = floats_zero();
+  for (int64_t b = 0; b < blocks; ++b, ++a) {
+#pragma GCC unroll 1
+    for (int s = 0; s < S; ++s) Family::accumulate_one(groups[s].block(b), *a, acc[s]);
+  }
+  for (int s = 0; s < S; ++s) groups[s].store(out + s * out_apart, acc[s]);
 }
 
-// G groups, the first from `p` on and each one row behind the one before it, for up to kTokenBlock tokens.
-template <class Family, int G>
-void multiply_groups(const uint8_t* p, size_t row_bytes, const RowGroup& group, const uint8_t* activations,
-                     size_t stride, int64_t tokens, float* out, int64_t out_stride, int64_t blocks) {
-  constexpr size_t kChunkBytes = static_cast<size_t>(Family::kChunkBlocks) * Family::kBlockBytes;
+// G groups, each kNext rows behind the one before it, for up to kTokenBlock tokens.
+template <class Family, int G, class Group>
+void multiply_groups(const Group* groups, const uint8_t* activations, size_t stride, int64_t tokens, float* out,
+                     int64_t out_stride, int64_t blocks) {
   Floats acc[G * kTokenBlock];
   for (int g = 0; g < G; ++g) {
     for (int64_t t = 0; t < tokens; ++t) acc[g * kTokenBlock + t] = floats_zero();
@@ -80,15 +109,10 @@ void multiply_groups(const uint8_t* p, size_t row_bytes, const RowGroup& group, 
     const int chunk = static_cast<int>(std::min<int64_t>(Family::kChunkBlocks, blocks - b));
     typename Family::Tile tiles[G];
     for (int g = 0; g < G; ++g) {
-      const uint8_t* row = p + static_cast<size_t>(g) * row_bytes;
-      const uint8_t* at = row + static_cast<size_t>(b) * Family::kBlockBytes;
-      Family::fill(at, group.offsets, chunk, tiles[g]);
+      Family::fill(groups[g], b, chunk, tiles[g]);
       // What is filled next, further along these rows or in those behind them, comes from memory while this is
       // multiplied.
-      const uint8_t* next = b + chunk < blocks ? at + kChunkBytes : row + G * row_bytes;
-      unroll<kRowGroup>([&](auto i) {
-        for (size_t line = 0; line < kChunkBytes; line += 64) __builtin_prefetch(next + group.offsets.at[i] + line);
-      });
+      groups[g].fetch(b + chunk < blocks ? b + chunk : G * blocks, Family::kChunkBlocks);
     }
     const uint8_t* a = activations + static_cast<size_t>(b) * sizeof(typename Family::Block);
     int64_t t = 0;
@@ -99,45 +123,89 @@ void multiply_groups(const uint8_t* p, size_t row_bytes, const RowGroup& group, 
     if (t < tokens) Family::template accumulate<G, 1>(tiles, chunk, a, stride, acc + t);
   }
   for (int g = 0; g < G; ++g) {
-    for (int64_t t = 0; t < tokens; ++t) group.store(out + t * out_stride + g, acc[g * kTokenBlock + t]);
+    float* to = out + g * Group::kNext;
+    for (int64_t t = 0; t < tokens; ++t) groups[g].store(to + t * out_stride, acc[g * kTokenBlock + t]);
   }
+}
+
+// Calls f(first, n) for blocks of tokens whose activations stay in half of a second cache.
+template <class F>
+void each_token_block(int64_t tokens, size_t stride, F&& f) {
+  const int64_t fitting = static_cast<int64_t>(kTokenBlockBytes / std::max<size_t>(stride, 1)) / 4 * 4;
+  const int64_t size = std::clamp<int64_t>(fitting, 16, kTokenBlock);
+  for (int64_t begin = 0; begin < tokens; begin += size) f(begin, std::min(size, tokens - begin));
 }
 
 template <class Family>
 void multiply_rows8(const void* weights, size_t row_bytes, int64_t row_begin, int64_t row_end, const void* prepared,
                     size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
-  const int64_t blocks = k / Family::kBlockElements;
+  using Group = FileGroup<typename Family::Layout>;
+  const int64_t blocks = k / Family::Layout::kElements;
   const auto* activations = static_cast<const uint8_t*>(prepared);
   const auto* matrix = static_cast<const uint8_t*>(weights);
   const int64_t apart = rows_apart(row_end - row_begin, row_bytes);
   const int64_t groups_end = std::min(row_begin + apart, row_end);
+  const auto group = [&](int64_t row) { return Group(matrix, row_bytes, apart, row, row_end); };
 
   if (tokens == 1) {
     for (int64_t row = row_begin; row < groups_end; ++row) {
-      const RowGroup group(row_bytes, apart, row, row_end);
-      multiply_one<Family>(matrix + static_cast<size_t>(row) * row_bytes, group, activations, out + row, blocks);
+      const Group one = group(row);
+      multiply_one<Family, 1>(&one, activations, out + row, 0, blocks);
     }
     return;
   }
-
-  const int64_t fitting = static_cast<int64_t>(kTokenBlockBytes / std::max<size_t>(prepared_stride, 1)) / 4 * 4;
-  const int64_t token_block = std::clamp<int64_t>(fitting, 16, kTokenBlock);
-  for (int64_t begin = 0; begin < tokens; begin += token_block) {
-    const int64_t count = std::min(token_block, tokens - begin);
+  each_token_block(tokens, prepared_stride, [&](int64_t begin, int64_t count) {
     const uint8_t* block = activations + static_cast<size_t>(begin) * prepared_stride;
     for (int64_t row = row_begin; row < groups_end;) {
-      const uint8_t* p = matrix + static_cast<size_t>(row) * row_bytes;
       float* to = out + begin * out_stride + row;
-      const RowGroup group(row_bytes, apart, row, row_end);
-      if (row + 1 < groups_end && RowGroup(row_bytes, apart, row + 1, row_end).live == group.live) {
-        multiply_groups<Family, 2>(p, row_bytes, group, block, prepared_stride, count, to, out_stride, blocks);
+      const Group two[2] = {group(row), group(std::min(row + 1, groups_end - 1))};
+      if (row + 1 < groups_end && two[0].live == two[1].live) {
+        multiply_groups<Family, 2>(two, block, prepared_stride, count, to, out_stride, blocks);
         row += 2;
       } else {
-        multiply_groups<Family, 1>(p, row_bytes, group, block, prepared_stride, count, to, out_stride, blocks);
+        multiply_groups<Family, 1>(two, block, prepared_stride, count, to, out_stride, blocks);
         row += 1;
       }
     }
+  });
+}
+
+// The same of packed rows; the range begins and ends with a group.
+template <class Family>
+void multiply_packed(const void* weights, size_t row_bytes, int64_t row_begin, int64_t row_end, const void* prepared,
+                     size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
+  using Group = PackedGroup<typename Family::Layout>;
+  constexpr int kStreams = 4;
+  const int64_t blocks = k / Family::Layout::kElements;
+  const auto* activations = static_cast<const uint8_t*>(prepared);
+  const auto* matrix = static_cast<const uint8_t*>(weights);
+  const auto group = [&](int64_t row) { return Group{matrix + static_cast<size_t>(row) * row_bytes}; };
+
+  if (tokens == 1) {
+    const int64_t apart = (row_end - row_begin) / kRowGroup / kStreams * kRowGroup;
+    for (int64_t row = row_begin; row < row_begin + apart; row += kRowGroup) {
+      const Group four[kStreams] = {group(row), group(row + apart), group(row + 2 * apart), group(row + 3 * apart)};
+      multiply_one<Family, kStreams>(four, activations, out + row, apart, blocks);
+    }
+    for (int64_t row = row_begin + kStreams * apart; row < row_end; row += kRowGroup) {
+      const Group one = group(row);
+      multiply_one<Family, 1>(&one, activations, out + row, 0, blocks);
+    }
+    return;
   }
+  each_token_block(tokens, prepared_stride, [&](int64_t begin, int64_t count) {
+    const uint8_t* block = activations + static_cast<size_t>(begin) * prepared_stride;
+    float* to = out + begin * out_stride;
+    int64_t row = row_begin;
+    for (; row + 2 * kRowGroup <= row_end; row += 2 * kRowGroup) {
+      const Group two[2] = {group(row), group(row + kRowGroup)};
+      multiply_groups<Family, 2>(two, block, prepared_stride, count, to + row, out_stride, blocks);
+    }
+    if (row < row_end) {
+      const Group one = group(row);
+      multiply_groups<Family, 1>(&one, block, prepared_stride, count, to + row, out_stride, blocks);
+    }
+  });
 }
 
 // sum[g * T + t] += the products of N consecutive code vectors of tile g with 4 * N activations of token t, times

@@ -17,6 +17,7 @@
 #include "formats/rows.hpp"
 #include "matmul/activation.hpp"
 #include "matmul/lanes.hpp"
+#include "matmul/packed.hpp"
 
 namespace brim_cpu {
 namespace {
@@ -97,52 +98,77 @@ void accumulate_tile(const Weights& w, int quads, const float* a, size_t a_strid
   }
 }
 
-// `live` rows, at most kTileRows, from p on and `apart` rows from each other, for up to kTokens tokens.
+// Where the rows of a tile are: `live`, at most kTileRows, from p on and `apart` rows from each other; or a packed
+// group.
+struct TileSource {
+  const uint8_t* p;
+  size_t row_bytes;
+  int64_t apart, live;
+  bool packed;
+};
+
+// Elements [first, first + n) of row r.
 template <uint32_t Dtype>
-void multiply_tile(const uint8_t* p, size_t row_bytes, int64_t apart, int64_t live, const float* activations,
-                   size_t a_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
-  const int quads = live > kRows ? kQuads : 1;
-  const size_t stride = static_cast<size_t>(apart) * row_bytes;
+void decode(const TileSource& from, int64_t r, int64_t first, int64_t n, float* to) {
+  if (from.packed) {
+    constexpr size_t kMost = kChunk / kBlockElements<Dtype> * kBlockBytes<Dtype>;
+    uint8_t bytes[kMost];
+    unpack_row(Dtype, from.p, from.row_bytes, r, first, n, bytes);
+    decode_row(Dtype, bytes, to, n);
+  } else {
+    const size_t at = static_cast<size_t>(first) / kBlockElements<Dtype> * kBlockBytes<Dtype>;
+    decode_row(Dtype, from.p + static_cast<size_t>(r * from.apart) * from.row_bytes + at, to, n);
+  }
+}
+
+template <uint32_t Dtype>
+void multiply_tile(const TileSource& from, const float* activations, size_t a_stride, int64_t tokens, float* out,
+                   int64_t out_stride, int64_t k) {
+  const int quads = from.live > kRows ? kQuads : 1;
   Floats acc[kTileRows * kTokens];
   for (int q = 0; q < quads; ++q) std::fill_n(acc + q * kTokens * kRows, tokens * kRows, floats_zero());
   for (int64_t i = 0; i < k; i += kChunk) {
     const int n = static_cast<int>(std::min<int64_t>(kChunk, k - i));
     const int padded = (n + 7) / 8 * 8;
-    const uint8_t* chunk = p + static_cast<size_t>(i) / kBlockElements<Dtype> * kBlockBytes<Dtype>;
     if constexpr (kInPlace<Dtype>) {
       const bool worth = tokens <= kFew || Dtype == BRIM_DTYPE_F32;
-      if (worth && n == padded && live == quads * kRows) {
-        accumulate_tile(FileRows<Dtype>{chunk, stride}, quads, activations + i, a_stride, tokens, n, acc);
+      if (worth && n == padded && from.live == quads * kRows) {
+        const uint8_t* chunk = from.p + static_cast<size_t>(i) * kBlockBytes<Dtype>;
+        accumulate_tile(FileRows<Dtype>{chunk, static_cast<size_t>(from.apart) * from.row_bytes}, quads,
+                        activations + i, a_stride, tokens, n, acc);
         continue;
       }
     }
     float tile[kTileRows * kChunk];
     for (int64_t r = 0; r < quads * kRows; ++r) {
-      decode_row(Dtype, chunk + static_cast<size_t>(std::min(r, live - 1)) * stride, tile + r * kChunk, n);
+      decode<Dtype>(from, std::min(r, from.live - 1), i, n, tile + r * kChunk);
       std::fill(tile + r * kChunk + n, tile + r * kChunk + padded, 0.0f);
     }
     accumulate_tile(TileRows{tile}, quads, activations + i, a_stride, tokens, padded, acc);
   }
   for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t r = 0; r < live; ++r) {
-      out[t * out_stride + r * apart] = floats_sum(acc[((r / kRows) * kTokens + t) * kRows + r % kRows]);
+    for (int64_t r = 0; r < from.live; ++r) {
+      out[t * out_stride + r * from.apart] = floats_sum(acc[((r / kRows) * kTokens + t) * kRows + r % kRows]);
     }
   }
 }
 
-template <uint32_t Dtype>
+template <uint32_t Dtype, bool Packed>
 void multiply(const void* weights, size_t row_bytes, int64_t row_begin, int64_t row_end, const void* prepared,
               size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
+  static_assert(kTileRows == kPackedRows);
   const auto* matrix = static_cast<const uint8_t*>(weights);
   const size_t a_stride = prepared_stride / sizeof(float);
-  const int64_t apart = (row_end - row_begin + kTileRows - 1) / kTileRows;
+  // A tile's rows are neighbours where they are packed; the tiles' then lie eight apart.
+  const int64_t apart = Packed ? 1 : (row_end - row_begin + kTileRows - 1) / kTileRows;
+  const int64_t tiles_end = Packed ? row_end : std::min(row_begin + apart, row_end);
   for (int64_t begin = 0; begin < tokens; begin += kTokens) {
     const int64_t count = std::min<int64_t>(kTokens, tokens - begin);
     const float* a = static_cast<const float*>(prepared) + static_cast<size_t>(begin) * a_stride;
-    for (int64_t row = row_begin; row < std::min(row_begin + apart, row_end); ++row) {
+    for (int64_t row = row_begin; row < tiles_end; row += Packed ? kTileRows : 1) {
       const int64_t live = std::min<int64_t>(kTileRows, (row_end - row + apart - 1) / apart);
-      multiply_tile<Dtype>(matrix + static_cast<size_t>(row) * row_bytes, row_bytes, apart, live, a, a_stride, count,
-                           out + begin * out_stride + row, out_stride, k);
+      multiply_tile<Dtype>({matrix + static_cast<size_t>(row) * row_bytes, row_bytes, apart, live, Packed}, a, a_stride,
+                           count, out + begin * out_stride + row, out_stride, k);
     }
   }
 }
@@ -168,7 +194,9 @@ void reference(const void* weights, size_t row_bytes, int64_t row_begin, int64_t
 
 template <uint32_t Dtype>
 constexpr MatmulKernel entry() {
-  return {Dtype, Activation::kF32, f32_activation_bytes, prepare_f32, multiply<Dtype>, reference<Dtype>};
+  return {Dtype,           Activation::kF32,       f32_activation_bytes,
+          prepare_f32,     multiply<Dtype, false>, kBlockElements<Dtype> == 1 ? nullptr : multiply<Dtype, true>,
+          reference<Dtype>};
 }
 
 constexpr MatmulKernel kKernels[] = {

@@ -9,6 +9,7 @@
 
 #include "formats/blocks.hpp"
 #include "matmul/activation.hpp"
+#include "matmul/blocks8.hpp"
 #include "matmul/rows8.hpp"
 
 namespace brim_cpu {
@@ -31,9 +32,10 @@ BRIM_INLINE void spread_centred_scales(const Lanes* bytes, Header& h) {
 }
 
 // d, dmin and the 6-bit scales and minima that Q4_K and Q5_K share: 16 bytes.
-BRIM_INLINE void load_header_6bit(const uint8_t* p, const RowOffsets& rows, Header& h) {
+template <class Blocks>
+BRIM_INLINE void load_header_6bit(const Blocks& block, Header& h) {
   Lanes v[4];
-  transpose16(p, rows, v);
+  block.quad(0, v);
   h.d = floats_from_half(v[0]);
   h.minus_dmin = negated(floats_from_half(lanes_shift<-16>(v[0])), 1);
   const Lanes six = splat8(0x3f), four = splat8(0x0f), upper = splat8(0x30);
@@ -45,50 +47,60 @@ BRIM_INLINE void load_header_6bit(const uint8_t* p, const RowOffsets& rows, Head
   unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { h.min[j] = pair_bytes<j % 2 * 2, false>(min[j / 2]); });
 }
 
-// header(): scales and minima of one block of eight rows.
-// quads(): calls sink(g, w) for every group g of 16 elements, w[4] being its codes.
+// header(): scales and minima of one block of eight rows, with d and dmin where they stand before the codes.
+// tail(): d and dmin where they stand behind the codes: a block is read forward (blocks8.hpp).
+// step<i>(), i < kSteps: calls sink(g, w) for some of the groups g of 16 elements, w[4] being its codes; together for
+// all.
 struct Q4KRows : Q4KLayout {
   static constexpr Codes kCodes = Codes::kU4;
   static constexpr int kScaleVectors = 8;  // code vectors that share a scale
+  static constexpr int kSteps = 8;
   static constexpr bool kMinimum = true;
-  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) { load_header_6bit(p, rows, h); }
-  template <class Sink>
-  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
-    unroll<8>([&](auto i) BRIM_INLINE_LAMBDA {
-      constexpr int kGroup = i / 2 * 4 + i % 2;
-      Lanes v[4], w[4];
-      transpose16(p + 16 + 16 * i, rows, v);
-      const Lanes low = splat8(15);
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_and(v[j], low); });
-      sink(std::integral_constant<int, kGroup>{}, w);
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_and(lanes_shift<-4>(v[j]), low); });
-      sink(std::integral_constant<int, kGroup + 2>{}, w);
-    });
+  template <class Blocks>
+  static BRIM_INLINE void header(const Blocks& block, Header& h) {
+    load_header_6bit(block, h);
+  }
+  template <class Blocks>
+  static BRIM_INLINE void tail(const Blocks&, Header&) {}
+  template <int I, class Blocks, class Sink>
+  static BRIM_INLINE void step(const Blocks& block, Sink&& sink) {
+    constexpr int kGroup = I / 2 * 4 + I % 2;
+    Lanes v[4], w[4];
+    block.quad(16 + 16 * I, v);
+    const Lanes low = splat8(15);
+    unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_and(v[j], low); });
+    sink(std::integral_constant<int, kGroup>{}, w);
+    unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_and(lanes_shift<-4>(v[j]), low); });
+    sink(std::integral_constant<int, kGroup + 2>{}, w);
   }
 };
 
 struct Q5KRows : Q5KLayout {
   static constexpr Codes kCodes = Codes::kU5;
   static constexpr int kScaleVectors = 8;
+  static constexpr int kSteps = 2;
   static constexpr bool kMinimum = true;
-  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) { load_header_6bit(p, rows, h); }
-  template <class Sink>
-  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
-    Lanes high[2][4];
-    transpose16(p + 16, rows, high[0]);
-    transpose16(p + 32, rows, high[1]);
-    unroll<8>([&](auto i) BRIM_INLINE_LAMBDA {
-      constexpr int kBit = i / 2 * 2;
-      constexpr int kGroup = i / 2 * 4 + i % 2;
+  template <class Blocks>
+  static BRIM_INLINE void header(const Blocks& block, Header& h) {
+    load_header_6bit(block, h);
+  }
+  template <class Blocks>
+  static BRIM_INLINE void tail(const Blocks&, Header&) {}
+  template <int I, class Blocks, class Sink>
+  static BRIM_INLINE void step(const Blocks& block, Sink&& sink) {
+    Lanes high[4];
+    block.quad(16 + 16 * I, high);
+    unroll<4>([&](auto i) BRIM_INLINE_LAMBDA {
+      constexpr int kBit = 2 * i, kGroup = 4 * i + I;
       Lanes v[4], w[4];
-      transpose16(p + 48 + 16 * i, rows, v);
+      block.quad(48 + 32 * i + 16 * I, v);
       const Lanes low = splat8(15), fifth = splat8(16);
       unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
-        w[j] = lanes_or(lanes_and(v[j], low), lanes_and(lanes_shift<4 - kBit>(high[i % 2][j]), fifth));
+        w[j] = lanes_or(lanes_and(v[j], low), lanes_and(lanes_shift<4 - kBit>(high[j]), fifth));
       });
       sink(std::integral_constant<int, kGroup>{}, w);
       unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
-        w[j] = lanes_or(lanes_and(lanes_shift<-4>(v[j]), low), lanes_and(lanes_shift<3 - kBit>(high[i % 2][j]), fifth));
+        w[j] = lanes_or(lanes_and(lanes_shift<-4>(v[j]), low), lanes_and(lanes_shift<3 - kBit>(high[j]), fifth));
       });
       sink(std::integral_constant<int, kGroup + 2>{}, w);
     });
@@ -98,50 +110,55 @@ struct Q5KRows : Q5KLayout {
 struct Q6KRows : Q6KLayout {
   static constexpr Codes kCodes = Codes::kU6;
   static constexpr int kScaleVectors = 4;
+  static constexpr int kSteps = 4;
   static constexpr bool kMinimum = true;
-  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) {
+  template <class Blocks>
+  static BRIM_INLINE void header(const Blocks& block, Header& h) {
     Lanes bytes[4];
-    transpose16(p + 192, rows, bytes);
+    block.quad(192, bytes);
     spread_centred_scales(bytes, h);
-    h.d = floats_from_half(lanes_shift<-16>(gather4(p + 206, rows)));
+  }
+  template <class Blocks>
+  static BRIM_INLINE void tail(const Blocks& block, Header& h) {
+    h.d = floats_from_half(block.odd());
     h.minus_dmin = negated(h.d, kOffset);
   }
-  template <class Sink>
-  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
-    unroll<4>([&](auto i) BRIM_INLINE_LAMBDA {
-      constexpr int kHalf = i / 2, kSub = i % 2;
-      constexpr int kGroup = 8 * kHalf + kSub;
-      Lanes a[4], b[4], high[4], w[4];
-      transpose16(p + 128 + 32 * kHalf + 16 * kSub, rows, high);
-      transpose16(p + 64 * kHalf + 16 * kSub, rows, a);
-      const Lanes low = splat8(15), upper = splat8(0x30);
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
-        w[j] = lanes_or(lanes_and(a[j], low), lanes_and(lanes_shift<4>(high[j]), upper));
-      });
-      sink(std::integral_constant<int, kGroup>{}, w);
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
-        w[j] = lanes_or(lanes_and(lanes_shift<-4>(a[j]), low), lanes_and(high[j], upper));
-      });
-      sink(std::integral_constant<int, kGroup + 4>{}, w);
-      transpose16(p + 64 * kHalf + 32 + 16 * kSub, rows, b);
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
-        w[j] = lanes_or(lanes_and(b[j], low), lanes_and(lanes_shift<2>(high[j]), upper));
-      });
-      sink(std::integral_constant<int, kGroup + 2>{}, w);
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
-        w[j] = lanes_or(lanes_and(lanes_shift<-4>(b[j]), low), lanes_and(lanes_shift<-2>(high[j]), upper));
-      });
-      sink(std::integral_constant<int, kGroup + 6>{}, w);
+  template <int I, class Blocks, class Sink>
+  static BRIM_INLINE void step(const Blocks& block, Sink&& sink) {
+    constexpr int kHalf = I / 2, kSub = I % 2;
+    constexpr int kGroup = 8 * kHalf + kSub;
+    Lanes a[4], b[4], high[4], w[4];
+    block.quad(128 + 32 * kHalf + 16 * kSub, high);
+    block.quad(64 * kHalf + 16 * kSub, a);
+    const Lanes low = splat8(15), upper = splat8(0x30);
+    unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+      w[j] = lanes_or(lanes_and(a[j], low), lanes_and(lanes_shift<4>(high[j]), upper));
     });
+    sink(std::integral_constant<int, kGroup>{}, w);
+    unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+      w[j] = lanes_or(lanes_and(lanes_shift<-4>(a[j]), low), lanes_and(high[j], upper));
+    });
+    sink(std::integral_constant<int, kGroup + 4>{}, w);
+    block.quad(64 * kHalf + 32 + 16 * kSub, b);
+    unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+      w[j] = lanes_or(lanes_and(b[j], low), lanes_and(lanes_shift<2>(high[j]), upper));
+    });
+    sink(std::integral_constant<int, kGroup + 2>{}, w);
+    unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+      w[j] = lanes_or(lanes_and(lanes_shift<-4>(b[j]), low), lanes_and(lanes_shift<-2>(high[j]), upper));
+    });
+    sink(std::integral_constant<int, kGroup + 6>{}, w);
   }
 };
 
 struct Q3KRows : Q3KLayout {
   static constexpr Codes kCodes = Codes::kU4;
   static constexpr int kScaleVectors = 4;
+  static constexpr int kSteps = 2;
   static constexpr bool kMinimum = true;
-  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) {
-    const Lanes a = gather4(p + 96, rows), b = gather4(p + 100, rows), c = gather4(p + 104, rows);
+  template <class Blocks>
+  static BRIM_INLINE void header(const Blocks& block, Header& h) {
+    const Lanes a = block.dword(96), b = block.dword(100), c = block.dword(104);
     const Lanes low = splat8(15), upper = splat8(0x30), minus32 = splat8(0xe0);
     const Lanes bytes[4] = {
         lanes_add8(lanes_or(lanes_and(a, low), lanes_and(lanes_shift<4>(c), upper)), minus32),
@@ -150,26 +167,27 @@ struct Q3KRows : Q3KLayout {
         lanes_add8(lanes_or(lanes_and(lanes_shift<-4>(b), low), lanes_and(lanes_shift<-2>(c), upper)), minus32),
     };
     spread_centred_scales(bytes, h);
-    h.d = floats_from_half(lanes_shift<-16>(gather4(p + 106, rows)));
+  }
+  template <class Blocks>
+  static BRIM_INLINE void tail(const Blocks& block, Header& h) {
+    h.d = floats_from_half(block.odd());
     h.minus_dmin = negated(h.d, kOffset);
   }
-  template <class Sink>
-  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
-    unroll<2>([&](auto sub) BRIM_INLINE_LAMBDA {
-      Lanes high[4];
-      transpose16(p + 16 * sub, rows, high);
-      unroll<2>([&](auto half) BRIM_INLINE_LAMBDA {
-        Lanes v[4];
-        transpose16(p + 32 + 32 * half + 16 * sub, rows, v);
-        unroll<4>([&](auto s) BRIM_INLINE_LAMBDA {
-          constexpr int kShift = s, kBit = 4 * half + s;
-          Lanes w[4];
-          unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
-            w[j] = lanes_or(lanes_and(lanes_shift<-2 * kShift>(v[j]), splat8(3)),
-                            lanes_and(lanes_shift<2 - kBit>(high[j]), splat8(4)));
-          });
-          sink(std::integral_constant<int, 8 * half + 2 * s + sub>{}, w);
+  template <int I, class Blocks, class Sink>
+  static BRIM_INLINE void step(const Blocks& block, Sink&& sink) {
+    Lanes high[4];
+    block.quad(16 * I, high);
+    unroll<2>([&](auto half) BRIM_INLINE_LAMBDA {
+      Lanes v[4];
+      block.quad(32 + 32 * half + 16 * I, v);
+      unroll<4>([&](auto s) BRIM_INLINE_LAMBDA {
+        constexpr int kShift = s, kBit = 4 * half + s;
+        Lanes w[4];
+        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+          w[j] = lanes_or(lanes_and(lanes_shift<-2 * kShift>(v[j]), splat8(3)),
+                          lanes_and(lanes_shift<2 - kBit>(high[j]), splat8(4)));
         });
+        sink(std::integral_constant<int, 8 * half + 2 * s + I>{}, w);
       });
     });
   }
@@ -178,10 +196,12 @@ struct Q3KRows : Q3KLayout {
 struct Q2KRows : Q2KLayout {
   static constexpr Codes kCodes = Codes::kU4;
   static constexpr int kScaleVectors = 4;
+  static constexpr int kSteps = 4;
   static constexpr bool kMinimum = true;
-  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) {
+  template <class Blocks>
+  static BRIM_INLINE void header(const Blocks& block, Header& h) {
     Lanes bytes[4];
-    transpose16(p, rows, bytes);
+    block.quad(0, bytes);
     const Lanes low = splat8(15);
     unroll<4>([&](auto i) BRIM_INLINE_LAMBDA {
       const Lanes scale = lanes_and(bytes[i], low);
@@ -189,21 +209,22 @@ struct Q2KRows : Q2KLayout {
       unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { h.scale[4 * i + j] = spread_byte<j, false>(scale); });
       unroll<2>([&](auto j) BRIM_INLINE_LAMBDA { h.min[2 * i + j] = pair_bytes<2 * j, false>(min); });
     });
-    const Lanes halves = gather4(p + 80, rows);
+  }
+  template <class Blocks>
+  static BRIM_INLINE void tail(const Blocks& block, Header& h) {
+    const Lanes halves = block.dword(80);
     h.d = floats_from_half(halves);
     h.minus_dmin = negated(floats_from_half(lanes_shift<-16>(halves)), 1);
   }
-  template <class Sink>
-  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
-    unroll<4>([&](auto i) BRIM_INLINE_LAMBDA {
-      constexpr int kGroup = i / 2 * 8 + i % 2;
-      Lanes v[4];
-      transpose16(p + 16 + 16 * i, rows, v);
-      unroll<4>([&](auto s) BRIM_INLINE_LAMBDA {
-        Lanes w[4];
-        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_and(lanes_shift<-2 * s>(v[j]), splat8(3)); });
-        sink(std::integral_constant<int, kGroup + 2 * s>{}, w);
-      });
+  template <int I, class Blocks, class Sink>
+  static BRIM_INLINE void step(const Blocks& block, Sink&& sink) {
+    constexpr int kGroup = I / 2 * 8 + I % 2;
+    Lanes v[4];
+    block.quad(16 + 16 * I, v);
+    unroll<4>([&](auto s) BRIM_INLINE_LAMBDA {
+      Lanes w[4];
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_and(lanes_shift<-2 * s>(v[j]), splat8(3)); });
+      sink(std::integral_constant<int, kGroup + 2 * s>{}, w);
     });
   }
 };
@@ -211,9 +232,11 @@ struct Q2KRows : Q2KLayout {
 struct Iq4XsRows : Iq4XsLayout {
   static constexpr Codes kCodes = Codes::kS8;
   static constexpr int kScaleVectors = 8;
+  static constexpr int kSteps = 8;
   static constexpr bool kMinimum = false;
-  static BRIM_INLINE void header(const uint8_t* p, const RowOffsets& rows, Header& h) {
-    const Lanes head = gather4(p, rows), low = gather4(p + 4, rows);
+  template <class Blocks>
+  static BRIM_INLINE void header(const Blocks& block, Header& h) {
+    const Lanes head = block.dword(0), low = block.dword(4);
     unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
       const Lanes scale = lanes_or(lanes_and(lanes_shift<-4 * j>(low), splat32(15)),
                                    lanes_and(lanes_shift<-12 - 2 * j>(head), splat32(0x30)));
@@ -222,27 +245,26 @@ struct Iq4XsRows : Iq4XsLayout {
     h.d = floats_from_half(head);
     h.minus_dmin = floats_zero();
   }
-  template <class Sink>
-  static BRIM_INLINE void quads(const uint8_t* p, const RowOffsets& rows, Sink&& sink) {
-    unroll<8>([&](auto i) BRIM_INLINE_LAMBDA {
-      Lanes v[4], w[4];
-      transpose16(p + 8 + 16 * i, rows, v);
-      const Lanes low = splat8(15);
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_lookup(kIq4Values, lanes_and(v[j], low)); });
-      sink(std::integral_constant<int, 2 * i>{}, w);
-      unroll<4>([&](auto j)
-                    BRIM_INLINE_LAMBDA { w[j] = lanes_lookup(kIq4Values, lanes_and(lanes_shift<-4>(v[j]), low)); });
-      sink(std::integral_constant<int, 2 * i + 1>{}, w);
-    });
+  template <class Blocks>
+  static BRIM_INLINE void tail(const Blocks&, Header&) {}
+  template <int I, class Blocks, class Sink>
+  static BRIM_INLINE void step(const Blocks& block, Sink&& sink) {
+    Lanes v[4], w[4];
+    block.quad(8 + 16 * I, v);
+    const Lanes low = splat8(15);
+    unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_lookup(kIq4Values, lanes_and(v[j], low)); });
+    sink(std::integral_constant<int, 2 * I>{}, w);
+    unroll<4>([&](auto j)
+                  BRIM_INLINE_LAMBDA { w[j] = lanes_lookup(kIq4Values, lanes_and(lanes_shift<-4>(v[j]), low)); });
+    sink(std::integral_constant<int, 2 * I + 1>{}, w);
   }
 };
 
 template <class Format>
 struct SuperFamily {
+  using Layout = Format;
   using Block = SuperActivation;
   static constexpr int kChunkBlocks = 1;
-  static constexpr int kBlockElements = 256;
-  static constexpr size_t kBlockBytes = Format::kBytes;
   static constexpr int kScales = 64 / Format::kScaleVectors;
   static constexpr int kMinima = kScales / 2;  // pairs
   static constexpr size_t kAhead = 300;        // bytes
@@ -265,26 +287,38 @@ struct SuperFamily {
     }
   }
 
-  static BRIM_INLINE void accumulate_one(const uint8_t* p, const RowOffsets& rows, const Block& a, Floats& acc) {
+  template <class Blocks>
+  static BRIM_INLINE void accumulate_one(const Blocks& block, const Block& a, Floats& acc) {
     Header h;
-    Format::header(p, rows, h);
+    Format::header(block, h);
     Lanes sum = lanes_zero();
-    Format::quads(p, rows, [&](auto g, const Lanes* w) BRIM_INLINE_LAMBDA {
-      const Lanes* scale = &h.scale[g * kScales / 16];
-      // Two lines a row and block, a little before they come: helps where a stream enters a new page.
-      constexpr size_t kPart = Format::kBytes / 4, kFirst = 2 * (g % 2) * kPart;
-      __builtin_prefetch(p + rows.at[g / 2] + kAhead + kFirst);
-      if constexpr (Format::kBytes > 200) __builtin_prefetch(p + rows.at[g / 2] + kAhead + kFirst + kPart);
-      add_products<Format::kCodes, 4, 1, 1, true>(&sum, &w, &scale, a.q + 16 * g, 0);
+    unroll<Format::kSteps>([&](auto i) BRIM_INLINE_LAMBDA {
+      Format::template step<i>(block, [&](auto g, const Lanes* w) BRIM_INLINE_LAMBDA {
+        const Lanes* scale = &h.scale[g * kScales / 16];
+        if constexpr (!Blocks::kPacked) {
+          // Two lines a row and block, a little before they come: helps where a stream enters a new page.
+          constexpr size_t kPart = Format::kBytes / 4, kFirst = 2 * (g % 2) * kPart;
+          const uint8_t* ahead = block.p + block.rows.at[g / 2] + kAhead + kFirst;
+          __builtin_prefetch(ahead);
+          if constexpr (Format::kBytes > 200) __builtin_prefetch(ahead + kPart);
+        }
+        add_products<Format::kCodes, 4, 1, 1, true>(&sum, &w, &scale, a.q + 16 * g, 0);
+      });
     });
+    Format::tail(block, h);
     finish(sum, h, a, acc);
   }
 
-  static BRIM_INLINE void fill(const uint8_t* p, const RowOffsets& rows, int, Tile& tile) {
-    Format::header(p, rows, tile.header);
-    Format::quads(p, rows, [&](auto g, const Lanes* w) BRIM_INLINE_LAMBDA {
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { tile.w[4 * g + j] = w[j]; });
+  template <class Group>
+  static BRIM_INLINE void fill(const Group& group, int64_t first, int, Tile& tile) {
+    const auto block = group.block(first);
+    Format::header(block, tile.header);
+    unroll<Format::kSteps>([&](auto i) BRIM_INLINE_LAMBDA {
+      Format::template step<i>(block, [&](auto g, const Lanes* w) BRIM_INLINE_LAMBDA {
+        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { tile.w[4 * g + j] = w[j]; });
+      });
     });
+    Format::tail(block, tile.header);
   }
 
   template <int G, int T>
@@ -344,6 +378,7 @@ constexpr MatmulKernel entry() {
           super_activation_bytes,
           prepare_super,
           multiply_rows8<SuperFamily<Rows>>,
+          multiply_packed<SuperFamily<Rows>>,
           reference<Rows, Layout>};
 }
 

@@ -76,10 +76,10 @@ void MatmulArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_
     const uint64_t begin = std::max(row_begin, piece.first_row);
     const uint64_t end = std::min(row_end, piece.first_row + piece.n_rows);
     if (begin >= end) continue;
-    kernel->multiply(piece.data, row_bytes, static_cast<int64_t>(begin - piece.first_row),
-                     static_cast<int64_t>(end - piece.first_row), prepared + token_begin * stride, stride,
-                     static_cast<int64_t>(token_end - token_begin), to + piece.first_row, static_cast<int64_t>(n),
-                     static_cast<int64_t>(k));
+    multiply(piece.data, row_bytes, static_cast<int64_t>(begin - piece.first_row),
+             static_cast<int64_t>(end - piece.first_row), prepared + token_begin * stride, stride,
+             static_cast<int64_t>(token_end - token_begin), to + piece.first_row, static_cast<int64_t>(n),
+             static_cast<int64_t>(k));
   }
   if (bias == nullptr) return;
   for (uint64_t i = 0; i < token_end - token_begin; ++i) {
@@ -102,11 +102,10 @@ void HeadsArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_t
   const uint64_t token_begin = at % t.token_tiles * t.tokens, token_end = std::min(tokens, token_begin + t.tokens);
   const Piece* piece = piece_of(pieces, n_pieces, head);
   if (piece == nullptr) return;
-  kernel->multiply(piece->data + (head - piece->first_row) * n * row_bytes, row_bytes, static_cast<int64_t>(row_begin),
-                   static_cast<int64_t>(row_end), prepared + (token_begin * heads + head) * stride, stride * heads,
-                   static_cast<int64_t>(token_end - token_begin),
-                   out.at<float>(frame) + (token_begin * heads + head) * n, static_cast<int64_t>(heads * n),
-                   static_cast<int64_t>(k));
+  multiply(piece->data + (head - piece->first_row) * n * row_bytes, row_bytes, static_cast<int64_t>(row_begin),
+           static_cast<int64_t>(row_end), prepared + (token_begin * heads + head) * stride, stride * heads,
+           static_cast<int64_t>(token_end - token_begin), out.at<float>(frame) + (token_begin * heads + head) * n,
+           static_cast<int64_t>(heads * n), static_cast<int64_t>(k));
 }
 
 namespace {
@@ -185,8 +184,8 @@ void GroupedArgs::work(const Frame&, const Member&, uint32_t chunk, uint32_t) co
   for (uint64_t p = first; p < last; p += kGroupedTokens) {
     float result[kGroupedTokens * kGroupedRows];
     const uint64_t tokens = std::min(kGroupedTokens, last - p);
-    kernel->multiply(weights, row_bytes, 0, static_cast<int64_t>(rows), from.activation + p * from.stride, from.stride,
-                     static_cast<int64_t>(tokens), result, kGroupedRows, static_cast<int64_t>(k));
+    multiply(weights, row_bytes, 0, static_cast<int64_t>(rows), from.activation + p * from.stride, from.stride,
+             static_cast<int64_t>(tokens), result, kGroupedRows, static_cast<int64_t>(k));
     for (uint64_t i = 0; i < tokens; ++i) {
       float* to = out + static_cast<uint64_t>(from.order[p + i]) * n + begin;
       std::memcpy(to, result + i * kGroupedRows, rows * sizeof(float));

@@ -19,7 +19,7 @@ struct PrepareArgs {
 };
 
 struct MatmulArgs {
-  const MatmulKernel* kernel;
+  Multiply multiply;
   const Piece* pieces;  // of the weight [n, k]
   uint32_t n_pieces;
   uint64_t row_bytes;
@@ -62,7 +62,7 @@ struct SpreadArgs {
 
 struct GroupedArgs {
   Grouping from;
-  const MatmulKernel* kernel;
+  Multiply multiply;
   const Piece* pieces;  // of the weight [experts, n, k], rows being experts
   uint32_t n_pieces;
   uint64_t row_bytes;
@@ -75,7 +75,7 @@ struct GroupedArgs {
 
 // MATMUL with HEADS: head h of every row meets the matrix of head h.
 struct HeadsArgs {
-  const MatmulKernel* kernel;
+  Multiply multiply;
   const Piece* pieces;  // by heads
   uint32_t n_pieces;
   uint64_t row_bytes;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "formats/rows.hpp"
+#include "matmul/packed.hpp"
 
 namespace brim_cpu {
 
@@ -29,6 +30,9 @@ void GatherArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_
     const Piece* piece = inside ? piece_of(pieces, n_pieces, static_cast<uint64_t>(row)) : nullptr;
     if (piece == nullptr) {
       std::memset(to, 0, n * sizeof(float));
+    } else if (packed) {
+      decode_packed_row(dtype, reinterpret_cast<const uint8_t*>(piece->data), row_bytes, row, to,
+                        static_cast<int64_t>(n));
     } else {
       decode_row(dtype, piece->data + (static_cast<uint64_t>(row) - piece->first_row) * row_bytes, to,
                  static_cast<int64_t>(n));

@@ -20,6 +20,7 @@ struct GatherArgs {
   uint32_t n_pieces;
   uint32_t dtype;
   uint64_t row_bytes;  // from row to row of the table
+  bool packed;         // the table, being one piece, is (packed.hpp)
   brim_dim table_rows;
   Tensor index, out;
   Work plan(const Frame& frame) const;

@@ -3,7 +3,9 @@
 
 #include "device/device.hpp"
 #include "device/timeline.hpp"
+#include "matmul/packed.hpp"
 #include "program/check.hpp"
+#include "program/packing.hpp"
 #include "program/program.hpp"
 #include "state/canonical.hpp"
 #include "state/kv.hpp"
@@ -128,6 +130,46 @@ brim_status BRIM_CALL state_layout(brim_device*, const brim_state_desc* state, u
   });
 }
 
+brim_status BRIM_CALL pack_size(brim_device*, const brim_graph* graph, brim_value weight, uint64_t* bytes,
+                                uint64_t* layout_id, brim_error* error) {
+  return guard(error, [&] {
+    if (weight == 0 || weight >= graph->n_values) {
+      fail(BRIM_INVALID_ARGUMENT, "the graph has values 1 to %u, not %u", graph->n_values - 1, weight);
+    }
+    *layout_id = 0;
+    if (!can_be_packed(*graph, weight)) return;
+    const brim_value_desc& w = *brim_graph_value(graph, weight);
+    uint64_t rows = 1;
+    for (uint32_t i = 0; i + 1 < w.rank; ++i) rows *= w.dim[i].k;
+    *bytes = rows * brim_dtype_row_bytes(w.dtype, w.dim[w.rank - 1].k);
+    *layout_id = kPackedLayout;
+  });
+}
+
+brim_status BRIM_CALL pack(brim_queue* queue, uint32_t dtype, const uint64_t* dim, uint32_t rank, uint64_t layout_id,
+                           uint64_t first_row, uint64_t n_rows, brim_buffer* src, uint64_t src_offset, brim_buffer* dst,
+                           uint64_t dst_offset, brim_error* error) {
+  return guard(error, [&] {
+    if (layout_id != kPackedLayout || !can_pack(dtype) || rank < 2 || dim[rank - 2] % kPackedRows != 0) {
+      fail(BRIM_INVALID_ARGUMENT, "layout %llu was not given for a weight of this dtype and shape",
+           static_cast<unsigned long long>(layout_id));
+    }
+    if (first_row > dim[0] || n_rows > dim[0] - first_row) {
+      fail(BRIM_INVALID_ARGUMENT, "rows %llu + %llu of a weight of %llu", static_cast<unsigned long long>(first_row),
+           static_cast<unsigned long long>(n_rows), static_cast<unsigned long long>(dim[0]));
+    }
+    uint64_t inner = 1;  // rows of blocks in one of the outermost dimension
+    for (uint32_t i = 1; i + 1 < rank; ++i) inner *= dim[i];
+    const uint64_t row_bytes = brim_dtype_row_bytes(dtype, dim[rank - 1]);
+    const std::byte* from = range_of(src, src_offset, n_rows * inner * row_bytes, "pack's source");
+    std::byte* to = range_of(dst, dst_offset, dim[0] * inner * row_bytes, "pack's destination");
+    if (dst->read_only) fail(BRIM_INVALID_ARGUMENT, "pack's destination is read-only memory");
+    drain(queue);
+    pack_rows(dtype, reinterpret_cast<const uint8_t*>(from), row_bytes, static_cast<int64_t>(first_row * inner),
+              static_cast<int64_t>(n_rows * inner), reinterpret_cast<uint8_t*>(to));
+  });
+}
+
 brim_status BRIM_CALL program_measure(brim_device* device, const brim_program_info* info, brim_program_cost* out,
                                       brim_error* error) {
   return guard(error, [&] { measure_program(device, *info, out); });
@@ -202,6 +244,8 @@ const brim_backend& backend_table() {
     b.fence_signal = signal_fence;
     b.support = support;
     b.state_layout = state_layout;
+    b.pack_size = pack_size;
+    b.pack = pack;
     b.program_measure = program_measure;
     b.program_create = program_create;
     b.program_destroy = program_destroy;

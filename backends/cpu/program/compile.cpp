@@ -132,6 +132,10 @@ class Compiler {
     return find_matmul(values_.desc(node.in[0]).dtype, info_.numerics);
   }
 
+  Multiply multiply_of(const brim_node& node, const MatmulKernel& kernel) const {
+    return values_.packed(node.in[0]) ? kernel.multiply_packed : kernel.multiply;
+  }
+
   // Prepared rows of input 1 of a product, made by the first that needs them.
   std::byte* prepared(const brim_node& node, const MatmulKernel& kernel, uint64_t* stride, uint64_t* bytes) {
     const brim_value value = node.in[1];
@@ -168,7 +172,7 @@ class Compiler {
     const MatmulKernel& kernel = *kernel_of(node);
     uint64_t bytes = 0;
     MatmulArgs args{};
-    args.kernel = &kernel;
+    args.multiply = multiply_of(node, kernel);
     args.prepared = prepared(node, kernel, &args.stride, &bytes);
     args.pieces = values_.pieces(node.in[0], arena_, &args.n_pieces);
     args.row_bytes = values_.row_bytes(node.in[0]);
@@ -189,7 +193,7 @@ class Compiler {
     const MatmulKernel& kernel = *kernel_of(node);
     uint64_t bytes = 0;
     HeadsArgs args{};
-    args.kernel = &kernel;
+    args.multiply = multiply_of(node, kernel);
     args.prepared = prepared(node, kernel, &args.stride, &bytes);
     args.pieces = values_.pieces(node.in[0], arena_, &args.n_pieces);
     args.row_bytes = values_.row_bytes(node.in[0]);
@@ -259,7 +263,7 @@ class Compiler {
 
     GroupedArgs args{};
     args.from = grouping;
-    args.kernel = &kernel;
+    args.multiply = multiply_of(node, kernel);
     args.pieces = values_.pieces(node.in[0], arena_, &args.n_pieces);
     args.row_bytes = values_.row_bytes(node.in[0]);
     args.n = w.dim[1].k;
@@ -681,6 +685,7 @@ class Compiler {
     args.pieces = values_.pieces(node.in[0], arena_, &args.n_pieces);
     args.dtype = values_.desc(node.in[0]).dtype;
     args.row_bytes = values_.row_bytes(node.in[0]);
+    args.packed = values_.packed(node.in[0]);
     args.table_rows = values_.desc(node.in[0]).dim[0];
     args.index = in(node, 1);
     args.out = out(node);

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "program/packing.hpp"
+
 namespace brim_cpu {
 namespace {
 
@@ -28,13 +30,15 @@ Values::Values(const brim_program_info& info, bool live, Memory& memory)
       fail(BRIM_INVALID_ARGUMENT, "binding %u names value %u; the graph has %u values", i, binding.value,
            info.graph->n_values);
     }
-    if (binding.layout_id != 0) {
-      fail(BRIM_INVALID_ARGUMENT, "value %u is bound in layout %llu; the CPU backend packs nothing and takes layout 0",
+    const bool packed = binding.layout_id == kPackedLayout;
+    if (binding.layout_id != 0 && !(packed && can_be_packed(*info.graph, binding.value))) {
+      fail(BRIM_INVALID_ARGUMENT, "value %u is bound in layout %llu, which is not one that pack_size gave for it",
            binding.value, static_cast<unsigned long long>(binding.layout_id));
     }
     Bound bound{binding.value,  reinterpret_cast<std::byte*>(binding.offset),
                 binding.bytes,  binding.first_row,
-                binding.n_rows, false};
+                binding.n_rows, false,
+                packed};
     if (live) {
       bound.data = range_of(binding.buffer, binding.offset, binding.bytes, "a binding");
       bound.read_only = binding.buffer->read_only;
@@ -47,7 +51,7 @@ Values::Values(const brim_program_info& info, bool live, Memory& memory)
 }
 
 const Values::Bound* Values::first_of(brim_value value, uint32_t* n) const {
-  const auto range = std::equal_range(bound_.begin(), bound_.end(), Bound{value, nullptr, 0, 0, 0, false},
+  const auto range = std::equal_range(bound_.begin(), bound_.end(), Bound{value, nullptr, 0, 0, 0, false, false},
                                       [](const Bound& a, const Bound& b) { return a.value < b.value; });
   *n = static_cast<uint32_t>(range.second - range.first);
   return *n == 0 ? nullptr : &*range.first;
@@ -183,6 +187,12 @@ Piece* Values::pieces(brim_value value, Arena& arena, uint32_t* n) const {
          static_cast<unsigned long long>(at), static_cast<unsigned long long>(rows));
   }
   return all;
+}
+
+bool Values::packed(brim_value value) const {
+  uint32_t n = 0;
+  const Bound* bound = first_of(value, &n);
+  return n != 0 && bound->packed;
 }
 
 uint64_t Values::row_bytes(brim_value value) const {

@@ -25,6 +25,9 @@ class Values {
   // one piece are included.
   Piece* pieces(brim_value value, Arena& arena, uint32_t* n) const;
 
+  // Whether a weight is bound in the packed layout (packing.hpp); only products and GATHER_ROWS read such.
+  bool packed(brim_value value) const;
+
   // Bytes from row to row of the second innermost dimension, of a matrix or a stack of matrices of whole blocks.
   uint64_t row_bytes(brim_value value) const;
 
@@ -40,7 +43,7 @@ class Values {
     brim_value value;
     std::byte* data;
     uint64_t bytes, first_row, n_rows;
-    bool read_only;
+    bool read_only, packed;
   };
 
   const Bound* first_of(brim_value value, uint32_t* n) const;

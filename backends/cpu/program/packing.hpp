@@ -1,0 +1,14 @@
+// Which weights are kept in the packed layout of matmul/packed.hpp.
+#pragma once
+
+#include "device/device.hpp"
+
+namespace brim_cpu {
+
+inline constexpr uint64_t kPackedLayout = 8;  // its layout_id: groups of eight rows
+
+// Whether the products and look-ups that use the weight, of which there is a product, can all read it packed: whole
+// matrices of whole groups, not by views.
+bool can_be_packed(const brim_graph& graph, brim_value weight);
+
+}  // namespace brim_cpu
