@@ -53,11 +53,18 @@ TEST_CASE("one session that fills the batch does not keep another from its token
   other.create();
   const auto much = rows(prompt(250, 1), 0, false), little = rows(prompt(4, 2));
   const brim_step long_step = step_of(much), short_step = step_of(little);
-  must([&](brim_error* e) { return brim_session_submit(greedy.get(), &long_step, e); });
-  must([&](brim_error* e) { return brim_session_step(other.get(), &short_step, e); });
-  // The long one needs at least 30 steps of 8 rows; the short one took its share of one of the first.
-  CHECK(brim_session_wait(greedy.get(), 0, nullptr) == BRIM_DEADLINE);
-  CHECK(brim_session_wait(greedy.get(), UINT64_MAX, nullptr) == BRIM_OK);
+  // The long one needs at least 30 steps of 8 rows; the short one takes its share of one of the first. Where the machine
+  // keeps this thread from handing it over for as long as that, there is another try.
+  bool shared = false;
+  for (int tries = 0; tries < 3 && !shared; ++tries) {
+    greedy.trim(0, 0);
+    other.trim(0, 0);
+    must([&](brim_error* e) { return brim_session_submit(greedy.get(), &long_step, e); });
+    must([&](brim_error* e) { return brim_session_step(other.get(), &short_step, e); });
+    shared = brim_session_wait(greedy.get(), 0, nullptr) == BRIM_DEADLINE;
+    if (shared) CHECK(brim_session_wait(greedy.get(), UINT64_MAX, nullptr) == BRIM_OK);
+  }
+  CHECK(shared);
 }
 
 TEST_CASE("two runtimes in a process with different threads and models do not meet") {
