@@ -15,6 +15,10 @@
 #include <string>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "formats/half.hpp"
 #include "matmul/matmul.hpp"
 
@@ -57,12 +61,33 @@ uint64_t sum_words(const uint8_t* p, size_t n) {
   return sum[0];
 }
 
+// Weights as the engine's memory has them: pages of 2 MiB where the system has such.
+class Weights {
+ public:
+  explicit Weights(size_t bytes) : memory_(static_cast<uint8_t*>(std::aligned_alloc(size_t{2} << 20, bytes))) {
+    if (memory_ == nullptr) std::abort();
+#if defined(__linux__)
+    madvise(memory_, bytes, MADV_HUGEPAGE);
+#endif
+    size_ = bytes;
+  }
+  ~Weights() { std::free(memory_); }
+  Weights(const Weights&) = delete;
+  Weights& operator=(const Weights&) = delete;
+  uint8_t* data() { return memory_; }
+  size_t size() const { return size_; }
+
+ private:
+  uint8_t* memory_;
+  size_t size_ = 0;
+};
+
 struct AlignedRows {
   std::vector<uint8_t> bytes;
   uint8_t* data() { return bytes.data() + (64 - reinterpret_cast<uintptr_t>(bytes.data()) % 64) % 64; }
 };
 
-void bench(uint32_t dtype, uint32_t numerics, bool packed, std::vector<uint8_t>& weights, double bandwidth) {
+void bench(uint32_t dtype, uint32_t numerics, bool packed, Weights& weights, double bandwidth) {
   const MatmulKernel* kernel = brim_cpu::find_matmul(dtype, numerics);
   if (kernel == nullptr || (packed && kernel->multiply_packed == nullptr)) return;
   if (numerics == BRIM_NUMERICS_FAST && kernel == brim_cpu::find_matmul(dtype, BRIM_NUMERICS_STRICT)) return;
@@ -100,7 +125,7 @@ void bench(uint32_t dtype, uint32_t numerics, bool packed, std::vector<uint8_t>&
 
 int main(int argc, char** argv) {
   const std::string only = argc > 1 ? argv[1] : "";
-  std::vector<uint8_t> weights(kStreamBytes);
+  Weights weights(kStreamBytes);
   // Random bytes with every 16-bit word a small normal F16, so that no scale anywhere is an Inf or a NaN.
   for (size_t i = 0; i < weights.size(); i += 2) {
     const uint16_t word = static_cast<uint16_t>((std::rand() & 0x83ff) | 0x2000);

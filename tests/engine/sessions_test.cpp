@@ -53,8 +53,8 @@ TEST_CASE("one session that fills the batch does not keep another from its token
   other.create();
   const auto much = rows(prompt(250, 1), 0, false), little = rows(prompt(4, 2));
   const brim_step long_step = step_of(much), short_step = step_of(little);
-  // The long one needs at least 30 steps of 8 rows; the short one takes its share of one of the first. Where the machine
-  // keeps this thread from handing it over for as long as that, there is another try.
+  // The long one needs at least 30 steps of 8 rows; the short one takes its share of one of the first. Where the
+  // machine keeps this thread from handing it over for as long as that, there is another try.
   bool shared = false;
   for (int tries = 0; tries < 3 && !shared; ++tries) {
     greedy.trim(0, 0);
