@@ -24,7 +24,8 @@
 
 namespace brim_gpu {
 
-constexpr uint kOutputs = 128, kDepth = 128, kStride = kDepth + 16, kBlocks = kDepth / 32;
+constexpr uint kDepth = 128, kBlocks = kDepth / 32;
+static_assert(kDepth + 16 == kStride);
 
 // Of 1.5 x 2^23 and 2^22 more in either direction the last bit of a float counts ones: a whole number added to these
 // bits makes the float that is greater by it. Sums of 32 products of bytes stay below 2^20.
@@ -85,21 +86,15 @@ __device__ __forceinline__ void fill(Tiles<kFormat, kAcross>& tiles, const Produ
 template <uint kFormat, uint kAcross>
 __device__ void matmul_dot(const ProductArguments& a, Step step) {
   using T = Tiles<kFormat, kAcross>;
-  constexpr uint kColumns = kAcross / 16;  // of 8 rows of x, of a warp
+  constexpr uint kColumns = WarpTile<kAcross>::kColumns;
   constexpr uint kOnes = 0x01010101u;
   __shared__ T tiles;
-  const uint lane = threadIdx.x % 32, group = lane / 4, member = lane % 4;
-  const uint my_outputs = threadIdx.x / 32 % 4 * 32, my_rows = threadIdx.x / 128 * (kAcross / 2);
+  const WarpTile<kAcross> warp(tiles.w, tiles.x);
   const uint rows = step.size(a.outer) * a.inner;
-  // Where this lane points ldmatrix: of A the matrices are rows 0 to 7 and 8 to 15, then the same 16 bytes further on;
-  // of B 16 bytes and the next, then the same of 8 rows further on.
-  const uint w_at = shared_address(tiles.w) + (my_outputs + lane % 16) * kStride + lane / 16 * 16;
-  const uint x_at = shared_address(tiles.x) + (my_rows + lane / 16 * 8 + lane % 8) * kStride + lane / 8 % 2 * 16;
   for (uint row = blockIdx.y * kAcross; row < rows; row += gridDim.y * kAcross) {
     for (uint first = blockIdx.x * kOutputs; first < a.n; first += gridDim.x * kOutputs) {
       float sum[2][kColumns][4];
-#pragma unroll
-      for (uint i = 0; i < 8 * kColumns; ++i) sum[i / (4 * kColumns)][i / 4 % kColumns][i % 4] = 0;
+      warp.clear(sum);
       for (uint depth = 0; depth < a.k; depth += kDepth) {
         const uint blocks = min(kBlocks, (a.k - depth) / 32);
         __syncthreads();
@@ -108,25 +103,25 @@ __device__ void matmul_dot(const ProductArguments& a, Step step) {
 #pragma unroll 1
         for (uint block = 0; block < blocks; ++block) {
           uint w[2][4], x[4];
-          load_matrices(w[0], w_at + 32 * block);
-          load_matrices(w[1], w_at + 32 * block + 16 * kStride);
+          load_matrices(w[0], warp.w_at + 32 * block);
+          load_matrices(w[1], warp.w_at + 32 * block + 16 * kStride);
           constexpr uint kParts = scales_runs(kFormat) ? 2 : 1;
 #pragma unroll
           for (uint part = 0; part < kParts; ++part) {
             float scale[4], minimum[4];  // of this lane's two rows of both products of 16 outputs
 #pragma unroll
             for (uint i = 0; i < 4; ++i) {
-              const uint at = (kParts * block + part) * kOutputs + my_outputs + group + 8 * i;
+              const uint at = (kParts * block + part) * kOutputs + warp.outputs + warp.group + 8 * i;
               scale[i] = tiles.scale[at];
               if (T::kMinima != 0) minimum[i] = tiles.minimum[at];
             }
 #pragma unroll
             for (uint column = 0; column < kColumns; ++column) {
               // Two halves of 32 along K of eight rows, then of the next eight.
-              if (column % 2 == 0) load_matrices(x, x_at + 32 * block + 8 * column * kStride);
+              if (column % 2 == 0) load_matrices(x, warp.x_at + 32 * block + 8 * column * kStride);
               const uint low = x[column % 2 * 2], high = x[column % 2 * 2 + 1];
-              const float4 xs =
-                  *reinterpret_cast<const float4*>(tiles.x_scale + block * kAcross + my_rows + 8 * column + 2 * member);
+              const float4 xs = *reinterpret_cast<const float4*>(tiles.x_scale + block * kAcross + warp.rows +
+                                                                 8 * column + 2 * warp.member);
               const float x_scale[2] = {xs.x, xs.z}, x_sum[2] = {xs.y, xs.w};
               int codes[4] = {kMagicBits, kMagicBits, kMagicBits, kMagicBits};  // the sum of x's codes, of Q2_K
               if (kFormat == kQ2_K) multiply_bytes_16(codes, kOnes, kOnes, part == 0 ? low : high);
@@ -153,17 +148,7 @@ __device__ void matmul_dot(const ProductArguments& a, Step step) {
           }
         }
       }
-#pragma unroll
-      for (uint r = 0; r < 2; ++r) {
-#pragma unroll
-        for (uint i = 0; i < 4 * kColumns; ++i) {
-          const uint n = first + my_outputs + 16 * r + group + 8 * (i % 4 / 2);
-          const uint to = row + my_rows + 8 * (i / 4) + 2 * member + i % 2;
-          if (n >= a.n || to >= rows) continue;
-          pointer<float>(a.result)[uint64_t{to} * a.result_row + n] =
-              sum[r][i / 4][i % 4] + (a.bias != 0 ? floats(a.bias)[n] : 0.0f);
-        }
-      }
+      warp.store(sum, a, first, row, rows);
     }
   }
 }

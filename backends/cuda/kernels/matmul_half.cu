@@ -13,7 +13,8 @@
 
 namespace brim_gpu {
 
-constexpr uint kOutputs = 128, kDepth = 64, kStride = 2 * kDepth + 16;
+constexpr uint kDepth = 64;
+static_assert(2 * kDepth + 16 == kStride);
 
 // Two to a word, the first in the low half; F16 has no more than 65504, and beyond it x is taken as that.
 __device__ __forceinline__ uint two_halves(float low, float high) {
@@ -34,22 +35,18 @@ __device__ __forceinline__ uint two_rests(uint both, float low, float high) {
 
 template <bool kBfloat, uint kAcross>
 __device__ void matmul_half(const ProductArguments& a, Step step) {
-  constexpr uint kColumns = kAcross / 16;   // of 8 rows of x, of a warp
+  constexpr uint kColumns = WarpTile<kAcross>::kColumns;
   constexpr uint kTerms = kBfloat ? 2 : 1;  // of x
   __shared__ alignas(16) uint8_t w_tile[kOutputs * kStride], x_tile[kTerms * kAcross * kStride];
-  const uint me = threadIdx.x, lane = me % 32, group = lane / 4, member = lane % 4;
-  const uint my_outputs = me / 32 % 4 * 32, my_rows = me / 128 * (kAcross / 2);
+  const uint me = threadIdx.x;
+  const WarpTile<kAcross> warp(w_tile, x_tile);
   const uint rows = step.size(a.outer) * a.inner;
   const uint64_t x = step.address_of(a.x);
   const bool aligned = ((x | 4ull * a.x_outer | 4ull * a.x_inner) & 15u) == 0;
-  // Where this lane points ldmatrix, as in matmul_dot.cu.
-  const uint w_at = shared_address(w_tile) + (my_outputs + lane % 16) * kStride + lane / 16 * 16;
-  const uint x_at = shared_address(x_tile) + (my_rows + lane / 16 * 8 + lane % 8) * kStride + lane / 8 % 2 * 16;
   for (uint row = blockIdx.y * kAcross; row < rows; row += gridDim.y * kAcross) {
     for (uint first = blockIdx.x * kOutputs; first < a.n; first += gridDim.x * kOutputs) {
       float sum[2][kColumns][4];
-#pragma unroll
-      for (uint i = 0; i < 8 * kColumns; ++i) sum[i / (4 * kColumns)][i / 4 % kColumns][i % 4] = 0;
+      warp.clear(sum);
       for (uint depth = 0; depth < a.k; depth += kDepth) {
         __syncthreads();
         // Eight at once. Outputs and rows that are not there are the last one again; what lies past K is zero.
@@ -92,12 +89,12 @@ __device__ void matmul_half(const ProductArguments& a, Step step) {
 #pragma unroll
         for (uint k = 0; k < kDepth / 16; ++k) {
           uint w[2][4], v[4];
-          load_matrices(w[0], w_at + 32 * k);
-          load_matrices(w[1], w_at + 32 * k + 16 * kStride);
+          load_matrices(w[0], warp.w_at + 32 * k);
+          load_matrices(w[1], warp.w_at + 32 * k + 16 * kStride);
 #pragma unroll
           for (uint i = 0; i < kTerms * kColumns; ++i) {
             const uint column = i % kColumns;
-            if (i % 2 == 0) load_matrices(v, x_at + 32 * k + (i / kColumns * kAcross + 8 * column) * kStride);
+            if (i % 2 == 0) load_matrices(v, warp.x_at + 32 * k + (i / kColumns * kAcross + 8 * column) * kStride);
 #pragma unroll
             for (uint r = 0; r < 2; ++r) {
               multiply_halves<kBfloat>(sum[r][column], w[r], v[i % 2 * 2], v[i % 2 * 2 + 1]);
@@ -105,17 +102,7 @@ __device__ void matmul_half(const ProductArguments& a, Step step) {
           }
         }
       }
-#pragma unroll
-      for (uint r = 0; r < 2; ++r) {
-#pragma unroll
-        for (uint i = 0; i < 4 * kColumns; ++i) {
-          const uint n = first + my_outputs + 16 * r + group + 8 * (i % 4 / 2);
-          const uint to = row + my_rows + 8 * (i / 4) + 2 * member + i % 2;
-          if (n >= a.n || to >= rows) continue;
-          pointer<float>(a.result)[uint64_t{to} * a.result_row + n] =
-              sum[r][i / 4][i % 4] + (a.bias != 0 ? floats(a.bias)[n] : 0.0f);
-        }
-      }
+      warp.store(sum, a, first, row, rows);
     }
   }
 }

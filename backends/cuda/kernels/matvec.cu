@@ -15,22 +15,13 @@ __device__ void matvec(const ProductArguments& a, Step step) {
   const uint me = threadIdx.x, groups = (a.k + 7) / 8, rows = step.size(a.outer) * a.inner;
   const uint64_t x = step.address_of(a.x);
   for (uint row = blockIdx.y * kColumns; row < rows; row += gridDim.y * kColumns) {
-    uint matrix = 0;
-    if (a.index != 0) {
-      matrix =
-          pointer<const uint>(step.address_of(a.index))[row / a.inner * a.index_outer + row % a.inner * a.index_inner];
-    } else if (a.matrices > 1) {
-      matrix = row % a.inner;
-    }
-    // Outside of all matrices a row is zeros, without the bias; the launch of the first piece sees to it.
-    const bool outside = matrix >= a.matrices;
-    if (outside ? a.first_matrix != 0 : matrix - a.first_matrix >= a.n_matrices) continue;
-    const uint64_t w = a.w + uint64_t{outside ? 0 : matrix - a.first_matrix} * a.matrix_bytes;
+    const Matrix matrix = matrix_of(a, step, row);
+    if (!matrix.here) continue;
     for (uint first = blockIdx.x * kRows; first < a.n; first += gridDim.x * kRows) {
       float sum[kSums];
 #pragma unroll
       for (uint i = 0; i < kSums; ++i) sum[i] = 0;
-      for (uint g = outside ? groups : me; g < groups; g += kThreads) {
+      for (uint g = matrix.outside ? groups : me; g < groups; g += kThreads) {
         float xs[8 * kColumns];
 #pragma unroll
         for (uint c = 0; c < kColumns; ++c) {
@@ -47,7 +38,7 @@ __device__ void matvec(const ProductArguments& a, Step step) {
 #pragma unroll
         for (uint r = 0; r < kRows; ++r) {
           float v[8];
-          load_weights<kFormat>(w + uint64_t{min(first + r, a.n - 1)} * a.row_bytes, g, a.k, v);
+          load_weights<kFormat>(matrix.w + uint64_t{min(first + r, a.n - 1)} * a.row_bytes, g, a.k, v);
 #pragma unroll
           for (uint c = 0; c < kColumns; ++c) {
 #pragma unroll
@@ -66,7 +57,7 @@ __device__ void matvec(const ProductArguments& a, Step step) {
         if (n < a.n && r < rows) {
           float y = 0;
           for (uint s = 0; s < kThreads / 32; ++s) y += partial[s * kSums + me];
-          if (a.bias != 0 && !outside) y += floats(a.bias)[(a.index != 0 ? matrix * a.n : 0) + n];
+          if (a.bias != 0 && !matrix.outside) y += floats(a.bias)[(a.index != 0 ? matrix.index * a.n : 0) + n];
           pointer<float>(a.result)[uint64_t{r} * a.result_row + n] = y;
         }
       }
@@ -78,7 +69,7 @@ __device__ void matvec(const ProductArguments& a, Step step) {
 }  // namespace brim_gpu
 
 // Four blocks leave a thread all registers that it can name; with fewer, one format or another spills.
-#define BRIM_INSTANCE(format)                                                             \
+#define BRIM_INSTANCE(format)                                                            \
   BRIM_BOUNDED_KERNEL(matvec_##format##_1, (64, 4), ProductArguments, matvec<format, 1>) \
   BRIM_BOUNDED_KERNEL(matvec_##format##_4, (64, 4), ProductArguments, matvec<format, 4>)
 BRIM_EACH_FORMAT(BRIM_INSTANCE)

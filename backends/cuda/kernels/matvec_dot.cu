@@ -25,27 +25,18 @@ template <uint kFormat, uint kColumns>
 __device__ void matvec_dot(const ProductArguments& a, Step step) {
   const uint lane = threadIdx.x % 32, rows = step.size(a.outer) * a.inner;
   for (uint row = blockIdx.y * kColumns; row < rows; row += gridDim.y * kColumns) {
-    uint matrix = 0;
-    if (a.index != 0) {
-      matrix =
-          pointer<const uint>(step.address_of(a.index))[row / a.inner * a.index_outer + row % a.inner * a.index_inner];
-    } else if (a.matrices > 1) {
-      matrix = row % a.inner;
-    }
-    // Outside of all matrices a row is zeros, without the bias; the launch of the first piece sees to it.
-    const bool outside = matrix >= a.matrices;
-    if (outside ? a.first_matrix != 0 : matrix - a.first_matrix >= a.n_matrices) continue;
-    const uint64_t w = a.w + uint64_t{outside ? 0 : matrix - a.first_matrix} * a.matrix_bytes;
+    const Matrix matrix = matrix_of(a, step, row);
+    if (!matrix.here) continue;
     for (uint first = blockIdx.x * kOutputs + threadIdx.x / 32 * kRows; first < a.n; first += gridDim.x * kOutputs) {
       float sum[kRows * kColumns];
 #pragma unroll
       for (uint i = 0; i < kRows * kColumns; ++i) sum[i] = 0;
-      for (uint u = outside ? a.k : lane; u < a.k / 32; u += 32) {
+      for (uint u = matrix.outside ? a.k : lane; u < a.k / 32; u += 32) {
         const Place place = unit_place<kFormat>(u);
         Unit unit[kRows];
 #pragma unroll
         for (uint r = 0; r < kRows; ++r) {
-          unit[r] = load_unit<kFormat, false>(w + uint64_t{min(first + r, a.n - 1)} * a.row_bytes, u);
+          unit[r] = load_unit<kFormat, false>(matrix.w + uint64_t{min(first + r, a.n - 1)} * a.row_bytes, u);
         }
 #pragma unroll
         for (uint c = 0; c < kColumns; ++c) {
@@ -82,7 +73,7 @@ __device__ void matvec_dot(const ProductArguments& a, Step step) {
         const uint n = first + i / kColumns, r = row + i % kColumns;
         if (lane != i || n >= a.n || r >= rows) continue;
         float y = sum[i];
-        if (a.bias != 0 && !outside) y += floats(a.bias)[(a.index != 0 ? matrix * a.n : 0) + n];
+        if (a.bias != 0 && !matrix.outside) y += floats(a.bias)[(a.index != 0 ? matrix.index * a.n : 0) + n];
         pointer<float>(a.result)[uint64_t{r} * a.result_row + n] = y;
       }
     }

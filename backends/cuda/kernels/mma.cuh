@@ -56,4 +56,50 @@ __device__ __forceinline__ void copy_async(void* to, uint64_t from) {
 }
 __device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
+// What a block of 256 threads computes at once: 128 outputs of kAcross rows of x, tiles of both lying in shared memory,
+// a row of 128 bytes in 16 more, so that the eight rows that ldmatrix reads at once lie in other banks. Each of the
+// eight warps has 32 outputs of kAcross / 2 rows, which are two fragments of C by kColumns.
+constexpr uint kOutputs = 128, kStride = 128 + 16;
+
+template <uint kAcross>
+struct WarpTile {
+  static constexpr uint kColumns = kAcross / 16;
+  uint group, member;  // of this lane
+  uint outputs, rows;  // where the warp's begin
+  // Where this lane points ldmatrix: of A the matrices are rows 0 to 7 and 8 to 15, then the same 16 bytes further on;
+  // of B 16 bytes and the next, then the same of 8 rows further on.
+  uint w_at, x_at;
+
+  __device__ __forceinline__ WarpTile(const uint8_t* w, const uint8_t* x) {
+    const uint lane = threadIdx.x % 32;
+    group = lane / 4;
+    member = lane % 4;
+    outputs = threadIdx.x / 32 % 4 * 32;
+    rows = threadIdx.x / 128 * (kAcross / 2);
+    w_at = shared_address(w) + (outputs + lane % 16) * kStride + lane / 16 * 16;
+    x_at = shared_address(x) + (rows + lane / 16 * 8 + lane % 8) * kStride + lane / 8 % 2 * 16;
+  }
+
+  __device__ __forceinline__ static void clear(float (&sum)[2][kColumns][4]) {
+#pragma unroll
+    for (uint i = 0; i < 8 * kColumns; ++i) sum[i / (4 * kColumns)][i / 4 % kColumns][i % 4] = 0;
+  }
+
+  // Of the tile that begins at output `first` of row `row`, what is inside of the result.
+  __device__ __forceinline__ void store(const float (&sum)[2][kColumns][4], const ProductArguments& a, uint first,
+                                        uint row, uint all_rows) const {
+#pragma unroll
+    for (uint r = 0; r < 2; ++r) {
+#pragma unroll
+      for (uint i = 0; i < 4 * kColumns; ++i) {
+        const uint n = first + outputs + 16 * r + group + 8 * (i % 4 / 2);
+        const uint to = row + rows + 8 * (i / 4) + 2 * member + i % 2;
+        if (n >= a.n || to >= all_rows) continue;
+        pointer<float>(a.result)[uint64_t{to} * a.result_row + n] =
+            sum[r][i / 4][i % 4] + (a.bias != 0 ? floats(a.bias)[n] : 0.0f);
+      }
+    }
+  }
+};
+
 }  // namespace brim_gpu

@@ -184,4 +184,25 @@ __device__ void load_weights(uint64_t row, uint group, uint k, float (&v)[8]) {
   }
 }
 
+// The matrix that a row of x meets.
+struct Matrix {
+  uint index;
+  bool outside;  // of all matrices: the row's results are zeros, without the bias; the launch of the first piece sees
+                 // to it
+  bool here;     // whether this launch sees to the row
+  uint64_t w;
+};
+__device__ __forceinline__ Matrix matrix_of(const ProductArguments& a, Step step, uint row) {
+  uint matrix = 0;
+  if (a.index != 0) {
+    matrix =
+        pointer<const uint>(step.address_of(a.index))[row / a.inner * a.index_outer + row % a.inner * a.index_inner];
+  } else if (a.matrices > 1) {
+    matrix = row % a.inner;
+  }
+  const bool outside = matrix >= a.matrices;
+  return {matrix, outside, outside ? a.first_matrix == 0 : matrix - a.first_matrix < a.n_matrices,
+          a.w + uint64_t{outside ? 0 : matrix - a.first_matrix} * a.matrix_bytes};
+}
+
 }  // namespace brim_gpu
