@@ -1,4 +1,5 @@
-// Packed weights: nothing is lost in them, whatever ranges they are packed in, and products have the bits of the file's.
+// Packed weights: nothing is lost in them, whatever ranges they are packed in, and products have the bits of the
+// file's.
 #include "matmul/packed.hpp"
 
 #include <doctest/doctest.h>
@@ -48,7 +49,7 @@ TEST_CASE("a packed row comes back byte for byte, whatever ranges it was packed 
                        row + static_cast<std::ptrdiff_t>(from)));
       std::vector<float> expected(kColumns), got(kColumns);
       brim_cpu::decode_row(dtype, row, expected.data(), kColumns);
-      brim_cpu::decode_packed_row(dtype, whole.data(), row_bytes, r, got.data(), kColumns);
+      brim_cpu::decode_packed_row(dtype, whole.data(), row_bytes, r, 0, kColumns, got.data());
       CHECK(got == expected);
     }
   }
@@ -82,9 +83,8 @@ TEST_CASE("products with packed weights have the bits of those with the file's")
                           kRows, kColumns);
           kernel.multiply_packed(same.data(), row_bytes, begin, end, prepared.data(), stride, tokens, got.data(), kRows,
                                  kColumns);
-          CHECK(std::equal(got.begin(), got.end(), expected.begin(), [](float a, float b) {
-            return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b);
-          }));
+          CHECK(std::equal(got.begin(), got.end(), expected.begin(),
+                           [](float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }));
         }
       }
     }

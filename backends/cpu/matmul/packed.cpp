@@ -111,12 +111,13 @@ void unpack_row(uint32_t dtype, const uint8_t* packed, size_t row_bytes, int64_t
   find(dtype)->unpack(packed, row_bytes, r, first, n, dst);
 }
 
-void decode_packed_row(uint32_t dtype, const uint8_t* packed, size_t row_bytes, int64_t r, float* dst, int64_t n) {
+void decode_packed_row(uint32_t dtype, const uint8_t* packed, size_t row_bytes, int64_t r, int64_t first, int64_t n,
+                       float* dst) {
   constexpr int64_t kPart = 256;  // elements: whole blocks of every dtype
   uint8_t part[kPart * 2];        // no packed dtype takes more than two bytes an element
   for (int64_t i = 0; i < n; i += kPart) {
     const int64_t count = std::min(kPart, n - i);
-    unpack_row(dtype, packed, row_bytes, r, i, count, part);
+    unpack_row(dtype, packed, row_bytes, r, first + i, count, part);
     decode_row(dtype, part, dst + i, count);
   }
 }

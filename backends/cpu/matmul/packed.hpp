@@ -20,7 +20,8 @@ void pack_rows(uint32_t dtype, const uint8_t* src, size_t row_bytes, int64_t fir
 void unpack_row(uint32_t dtype, const uint8_t* packed, size_t row_bytes, int64_t r, int64_t first, int64_t n,
                 uint8_t* dst);
 
-// [any, non-blocking] The same as n F32 values from the row's beginning on.
-void decode_packed_row(uint32_t dtype, const uint8_t* packed, size_t row_bytes, int64_t r, float* dst, int64_t n);
+// [any, non-blocking] The same as F32 values.
+void decode_packed_row(uint32_t dtype, const uint8_t* packed, size_t row_bytes, int64_t r, int64_t first, int64_t n,
+                       float* dst);
 
 }  // namespace brim_cpu

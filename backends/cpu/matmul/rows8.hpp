@@ -74,6 +74,7 @@ struct FileGroup {
 template <class Layout>
 struct PackedGroup {
   static constexpr int64_t kNext = kRowGroup;
+  static constexpr int64_t live = kRowGroup;
   static constexpr int64_t kBytes = kRowGroup * int64_t{Layout::kBytes};  // of a block
   const uint8_t* p;
 
@@ -128,12 +129,29 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
   }
 }
 
-// Calls f(first, n) for blocks of tokens whose activations stay in half of a second cache.
-template <class F>
-void each_token_block(int64_t tokens, size_t stride, F&& f) {
+// Several tokens: the groups that begin with rows row_begin, kNext further, and so on up to row_end, two at a time
+// where they have equally many rows. Activations of a block of tokens stay in half of a second cache.
+template <class Family, class GroupAt>
+void multiply_tokens(const GroupAt& group, int64_t row_begin, int64_t row_end, const uint8_t* activations,
+                     size_t stride, int64_t tokens, float* out, int64_t out_stride, int64_t blocks) {
+  using Group = decltype(group(row_begin));
+  constexpr int64_t kNext = Group::kNext;
   const int64_t fitting = static_cast<int64_t>(kTokenBlockBytes / std::max<size_t>(stride, 1)) / 4 * 4;
   const int64_t size = std::clamp<int64_t>(fitting, 16, kTokenBlock);
-  for (int64_t begin = 0; begin < tokens; begin += size) f(begin, std::min(size, tokens - begin));
+  for (int64_t begin = 0; begin < tokens; begin += size, activations += static_cast<size_t>(size) * stride) {
+    const int64_t count = std::min(size, tokens - begin);
+    for (int64_t row = row_begin; row < row_end;) {
+      float* to = out + begin * out_stride + row;
+      const Group two[2] = {group(row), group(std::min(row + kNext, row_end - kNext))};
+      if (row + kNext < row_end && two[0].live == two[1].live) {
+        multiply_groups<Family, 2>(two, activations, stride, count, to, out_stride, blocks);
+        row += 2 * kNext;
+      } else {
+        multiply_groups<Family, 1>(two, activations, stride, count, to, out_stride, blocks);
+        row += kNext;
+      }
+    }
+  }
 }
 
 template <class Family>
@@ -154,20 +172,7 @@ void multiply_rows8(const void* weights, size_t row_bytes, int64_t row_begin, in
     }
     return;
   }
-  each_token_block(tokens, prepared_stride, [&](int64_t begin, int64_t count) {
-    const uint8_t* block = activations + static_cast<size_t>(begin) * prepared_stride;
-    for (int64_t row = row_begin; row < groups_end;) {
-      float* to = out + begin * out_stride + row;
-      const Group two[2] = {group(row), group(std::min(row + 1, groups_end - 1))};
-      if (row + 1 < groups_end && two[0].live == two[1].live) {
-        multiply_groups<Family, 2>(two, block, prepared_stride, count, to, out_stride, blocks);
-        row += 2;
-      } else {
-        multiply_groups<Family, 1>(two, block, prepared_stride, count, to, out_stride, blocks);
-        row += 1;
-      }
-    }
-  });
+  multiply_tokens<Family>(group, row_begin, groups_end, activations, prepared_stride, tokens, out, out_stride, blocks);
 }
 
 // The same of packed rows; the range begins and ends with a group.
@@ -193,19 +198,7 @@ void multiply_packed(const void* weights, size_t row_bytes, int64_t row_begin, i
     }
     return;
   }
-  each_token_block(tokens, prepared_stride, [&](int64_t begin, int64_t count) {
-    const uint8_t* block = activations + static_cast<size_t>(begin) * prepared_stride;
-    float* to = out + begin * out_stride;
-    int64_t row = row_begin;
-    for (; row + 2 * kRowGroup <= row_end; row += 2 * kRowGroup) {
-      const Group two[2] = {group(row), group(row + kRowGroup)};
-      multiply_groups<Family, 2>(two, block, prepared_stride, count, to + row, out_stride, blocks);
-    }
-    if (row < row_end) {
-      const Group one = group(row);
-      multiply_groups<Family, 1>(&one, block, prepared_stride, count, to + row, out_stride, blocks);
-    }
-  });
+  multiply_tokens<Family>(group, row_begin, row_end, activations, prepared_stride, tokens, out, out_stride, blocks);
 }
 
 // sum[g * T + t] += the products of N consecutive code vectors of tile g with 4 * N activations of token t, times

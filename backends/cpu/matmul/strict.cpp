@@ -111,10 +111,7 @@ struct TileSource {
 template <uint32_t Dtype>
 void decode(const TileSource& from, int64_t r, int64_t first, int64_t n, float* to) {
   if (from.packed) {
-    constexpr size_t kMost = kChunk / kBlockElements<Dtype> * kBlockBytes<Dtype>;
-    uint8_t bytes[kMost];
-    unpack_row(Dtype, from.p, from.row_bytes, r, first, n, bytes);
-    decode_row(Dtype, bytes, to, n);
+    decode_packed_row(Dtype, from.p, from.row_bytes, r, first, n, to);
   } else {
     const size_t at = static_cast<size_t>(first) / kBlockElements<Dtype> * kBlockBytes<Dtype>;
     decode_row(Dtype, from.p + static_cast<size_t>(r * from.apart) * from.row_bytes + at, to, n);

@@ -31,37 +31,36 @@ BRIM_INLINE void spread_centred_scales(const Lanes* bytes, Header& h) {
   unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { h.min[j] = pair_bytes<j % 2 * 2, true>(bytes[j / 2]); });
 }
 
-// d, dmin and the 6-bit scales and minima that Q4_K and Q5_K share: 16 bytes.
-template <class Blocks>
-BRIM_INLINE void load_header_6bit(const Blocks& block, Header& h) {
-  Lanes v[4];
-  block.quad(0, v);
-  h.d = floats_from_half(v[0]);
-  h.minus_dmin = negated(floats_from_half(lanes_shift<-16>(v[0])), 1);
-  const Lanes six = splat8(0x3f), four = splat8(0x0f), upper = splat8(0x30);
-  const Lanes scale[2] = {lanes_and(v[1], six),
-                          lanes_or(lanes_and(v[3], four), lanes_and(lanes_shift<-2>(v[1]), upper))};
-  const Lanes min[2] = {lanes_and(v[2], six),
-                        lanes_or(lanes_and(lanes_shift<-4>(v[3]), four), lanes_and(lanes_shift<-2>(v[2]), upper))};
-  unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { h.scale[j] = spread_byte<j % 4, false>(scale[j / 4]); });
-  unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { h.min[j] = pair_bytes<j % 2 * 2, false>(min[j / 2]); });
-}
-
 // header(): scales and minima of one block of eight rows, with d and dmin where they stand before the codes.
 // tail(): d and dmin where they stand behind the codes: a block is read forward (blocks8.hpp).
 // step<i>(), i < kSteps: calls sink(g, w) for some of the groups g of 16 elements, w[4] being its codes; together for
 // all.
-struct Q4KRows : Q4KLayout {
-  static constexpr Codes kCodes = Codes::kU4;
+
+// What Q4_K and Q5_K share: d, dmin and 6-bit scales and minima, in the first 16 bytes.
+struct SixBitRows {
   static constexpr int kScaleVectors = 8;  // code vectors that share a scale
-  static constexpr int kSteps = 8;
   static constexpr bool kMinimum = true;
   template <class Blocks>
   static BRIM_INLINE void header(const Blocks& block, Header& h) {
-    load_header_6bit(block, h);
+    Lanes v[4];
+    block.quad(0, v);
+    h.d = floats_from_half(v[0]);
+    h.minus_dmin = negated(floats_from_half(lanes_shift<-16>(v[0])), 1);
+    const Lanes six = splat8(0x3f), four = splat8(0x0f), upper = splat8(0x30);
+    const Lanes scale[2] = {lanes_and(v[1], six),
+                            lanes_or(lanes_and(v[3], four), lanes_and(lanes_shift<-2>(v[1]), upper))};
+    const Lanes min[2] = {lanes_and(v[2], six),
+                          lanes_or(lanes_and(lanes_shift<-4>(v[3]), four), lanes_and(lanes_shift<-2>(v[2]), upper))};
+    unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { h.scale[j] = spread_byte<j % 4, false>(scale[j / 4]); });
+    unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { h.min[j] = pair_bytes<j % 2 * 2, false>(min[j / 2]); });
   }
   template <class Blocks>
   static BRIM_INLINE void tail(const Blocks&, Header&) {}
+};
+
+struct Q4KRows : Q4KLayout, SixBitRows {
+  static constexpr Codes kCodes = Codes::kU4;
+  static constexpr int kSteps = 8;
   template <int I, class Blocks, class Sink>
   static BRIM_INLINE void step(const Blocks& block, Sink&& sink) {
     constexpr int kGroup = I / 2 * 4 + I % 2;
@@ -75,17 +74,9 @@ struct Q4KRows : Q4KLayout {
   }
 };
 
-struct Q5KRows : Q5KLayout {
+struct Q5KRows : Q5KLayout, SixBitRows {
   static constexpr Codes kCodes = Codes::kU5;
-  static constexpr int kScaleVectors = 8;
   static constexpr int kSteps = 2;
-  static constexpr bool kMinimum = true;
-  template <class Blocks>
-  static BRIM_INLINE void header(const Blocks& block, Header& h) {
-    load_header_6bit(block, h);
-  }
-  template <class Blocks>
-  static BRIM_INLINE void tail(const Blocks&, Header&) {}
   template <int I, class Blocks, class Sink>
   static BRIM_INLINE void step(const Blocks& block, Sink&& sink) {
     Lanes high[4];

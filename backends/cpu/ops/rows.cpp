@@ -31,8 +31,8 @@ void GatherArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_
     if (piece == nullptr) {
       std::memset(to, 0, n * sizeof(float));
     } else if (packed) {
-      decode_packed_row(dtype, reinterpret_cast<const uint8_t*>(piece->data), row_bytes, row, to,
-                        static_cast<int64_t>(n));
+      decode_packed_row(dtype, reinterpret_cast<const uint8_t*>(piece->data), row_bytes, row, 0,
+                        static_cast<int64_t>(n), to);
     } else {
       decode_row(dtype, piece->data + (static_cast<uint64_t>(row) - piece->first_row) * row_bytes, to,
                  static_cast<int64_t>(n));

@@ -5,15 +5,17 @@
 
 namespace brim_cpu {
 
-bool can_be_packed(const brim_graph& graph, brim_value weight) {
-  const brim_value_desc& w = *brim_graph_value(&graph, weight);
+bool has_packed_form(const brim_value_desc& w) {
   if (w.kind != BRIM_VALUE_WEIGHT || (w.rank != 2 && w.rank != 3) || !can_pack(w.dtype)) return false;
   for (uint32_t i = 0; i < w.rank; ++i) {
     if (w.dim[i].sym != BRIM_SYM_NONE || w.dim[i].k == 0) return false;
   }
-  if (w.dim[w.rank - 2].k % kPackedRows != 0 || w.dim[w.rank - 1].k % brim_dtype_block_elements(w.dtype) != 0) {
-    return false;
-  }
+  return w.dim[w.rank - 2].k % kPackedRows == 0 && w.dim[w.rank - 1].k % brim_dtype_block_elements(w.dtype) == 0;
+}
+
+bool can_be_packed(const brim_graph& graph, brim_value weight) {
+  const brim_value_desc& w = *brim_graph_value(&graph, weight);
+  if (!has_packed_form(w)) return false;
   for (brim_value v = 1; v < graph.n_values; ++v) {
     const brim_value_desc& other = *brim_graph_value(&graph, v);
     if (other.kind == BRIM_VALUE_VIEW && other.base == weight) return false;

@@ -7,8 +7,11 @@ namespace brim_cpu {
 
 inline constexpr uint64_t kPackedLayout = 8;  // its layout_id: groups of eight rows
 
-// Whether the products and look-ups that use the weight, of which there is a product, can all read it packed: whole
-// matrices of whole groups, not by views.
+// Whether the weight is one of whole matrices of whole groups.
+bool has_packed_form(const brim_value_desc& weight);
+
+// Whether it is, and the products and look-ups that use the weight, of which there is a product, can all read it
+// packed: not by views.
 bool can_be_packed(const brim_graph& graph, brim_value weight);
 
 }  // namespace brim_cpu

@@ -31,7 +31,7 @@ Values::Values(const brim_program_info& info, bool live, Memory& memory)
            info.graph->n_values);
     }
     const bool packed = binding.layout_id == kPackedLayout;
-    if (binding.layout_id != 0 && !(packed && can_be_packed(*info.graph, binding.value))) {
+    if (binding.layout_id != 0 && !(packed && has_packed_form(desc(binding.value)))) {
       fail(BRIM_INVALID_ARGUMENT, "value %u is bound in layout %llu, which is not one that pack_size gave for it",
            binding.value, static_cast<unsigned long long>(binding.layout_id));
     }
@@ -135,7 +135,11 @@ Tensor Values::tensor(brim_value value) const {
     t.in_step = true;
     t.data = reinterpret_cast<const std::byte*>(offset);
   } else {
-    t.data = only_one(storage).data;
+    const Bound& bound = only_one(storage);
+    if (bound.packed) {
+      fail(BRIM_INVALID_ARGUMENT, "value %u is bound packed, and used by what pack_size does not pack for", storage);
+    }
+    t.data = bound.data;
   }
   if (is_view) {
     // The last element of the view must lie in the base.
@@ -161,6 +165,7 @@ Piece* Values::pieces(brim_value value, Arena& arena, uint32_t* n) const {
   if (v.rank == 0) fail(BRIM_INVALID_ARGUMENT, "value %u has no rows", value);
   const uint64_t rows = size(v.dim[0]);
   const Bound* bound = first_of(value, n);
+  if (packed(value)) return arena.copy(Piece{only_one(value).data, 0, rows});
   if (v.kind == BRIM_VALUE_VIEW || *n <= 1) {
     const Tensor whole = tensor(value);
     if (whole.in_step) fail(BRIM_UNSUPPORTED, "value %u of the step block is no weight", value);
