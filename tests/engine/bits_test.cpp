@@ -81,6 +81,27 @@ TEST_CASE("a prompt gives the same bits however it is split") {
   }
 }
 
+TEST_CASE("weights in blocks have the same bits packed and where the file is mapped") {
+  for (const Case& c : kCases) {
+    if (!c.q8_0) continue;
+    CAPTURE(c.numerics);
+    CAPTURE(c.kv);
+    const File file = file_of(c);
+    const Tokens tokens = prompt(70, 8);
+    brim_plan_request r = request_of(c, 1);
+    const auto logits = [&](uint32_t load, bool packs) {
+      r.load = load;
+      Ready ready(file.path, r);
+      CHECK((Plan(ready.model.get(), r).explain().find("packed into") != std::string::npos) == packs);
+      ready.session.create();
+      auto all = ready.session.run(tokens);
+      for (auto& one : ready.session.run(Tokens{7})) all.push_back(std::move(one));  // one row has a way of its own
+      return all;
+    };
+    CHECK(same_bits(logits(BRIM_LOAD_AUTO, true), logits(BRIM_LOAD_MAP, false)));
+  }
+}
+
 TEST_CASE("a sequence gives the same bits alone and mixed with others in any order") {
   for (const Case& c : kCases) {
     CAPTURE(c.numerics);
