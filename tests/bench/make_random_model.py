@@ -28,6 +28,7 @@ PIECE_BYTES = 16 << 20  # how much is drawn and written at a time
 SHAPES = {
     "tinyllama-1.1b": SimpleNamespace(dim=2048, layers=22, heads=32, kv_heads=4, ffn=5632),
     "3b": SimpleNamespace(dim=3072, layers=28, heads=24, kv_heads=8, ffn=8192),
+    "8b": SimpleNamespace(dim=4096, layers=32, heads=32, kv_heads=8, ffn=14336),  # Llama 3.1 8B's: for GPUs
 }
 
 # What general.file_type says of each format.
