@@ -143,12 +143,13 @@ int devices(const DevicesOptions& options) {
 Command add_devices(CLI::App& program) {
   auto options = std::make_shared<DevicesOptions>();
   CLI::App* app = program.add_subcommand("devices", "Processors and memories of this machine");
-  explain(
-      *app,
-      "Shows the devices that the backends found, the memories with every reading of them and what may be planned "
-      "with, "
-      "and which device reaches which memory how fast. The numbers in the first column are what --device takes. Sizes "
-      "are decimal (1 GB = 10^9 bytes); the bandwidth of system memory is measured, which takes about 0.3 s.");
+  explain(*app,
+          "Shows the devices that the backends found, the memories with every reading of them and what may be planned "
+          "with, "
+          "and which device reaches which memory how fast. --device takes the numbers in the first column, a plugin "
+          "that brings "
+          "one device only, or a name. Sizes are decimal (1 GB = 10^9 bytes); the bandwidth of system memory is "
+          "measured, which takes about 0.3 s.");
   app->add_option("-o,--output", options->format, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
       ->type_name("FORM");

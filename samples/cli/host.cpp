@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <brim/find_device.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -20,12 +20,6 @@ void BRIM_CALL log_to_stderr(void*, uint32_t level, brim_str source, brim_str me
                                                 "error", "host misuse", "plugin misuse"};
   const std::string_view name = level < std::size(kNames) ? kNames[level] : "log";
   write_err(fmt::format("brim: {}: {}: {}\n", name, brim::view(source), brim::view(message)));
-}
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(c < 0x80 ? std::tolower(c) : c); });
-  return text;
 }
 
 std::string read_all(std::FILE* file, const std::string& name) {
@@ -92,19 +86,12 @@ brim::Runtime make_runtime(const RuntimeOptions& options, const brim::Config& co
 }
 
 uint32_t find_device(const nlohmann::json& report, const std::string& wanted) {
-  const auto& devices = report.at("devices");
-  std::vector<uint32_t> found;
-  std::string there;
-  for (uint32_t i = 0; i < devices.size(); ++i) {
-    const std::string name = devices[i].value("name", "");
-    if (wanted == std::to_string(i)) return i;
-    if (lower(name).find(lower(wanted)) != std::string::npos) found.push_back(i);
-    there += fmt::format("{}{}: {}", i == 0 ? "" : ", ", i, name);
-  }
-  if (found.size() == 1) return found.front();
-  throw UsageError(fmt::format("--device {}: {}; there are: {}", wanted,
-                               found.empty() ? "no device of that number or name" : "the name fits several devices",
-                               there));
+  std::vector<brim::ListedDevice> devices;
+  for (const auto& device : report.at("devices"))
+    devices.push_back({text_of(device, "name"), text_of(device, "plugin")});
+  std::string why;
+  if (const auto found = brim::find_device(devices, wanted, why)) return *found;
+  throw UsageError(fmt::format("--device {}: {}", wanted, why));
 }
 
 brim::Plan make_plan(const Machine& machine, const brim::Model& model, const PlanOptions& options, uint32_t n_seqs) {

@@ -37,7 +37,7 @@ struct LoadedModel {
 LoadedModel load_model(const Machine& machine, const RuntimeOptions& options, const PlanOptions& plan,
                        const std::string& path, uint32_t n_seqs = 0);
 
-// The number of a device in the report, by that number or by name. UsageError lists what there is.
+// The number of a device in the report, by that number, its backend or its name. UsageError lists what there is.
 uint32_t find_device(const nlohmann::json& report, const std::string& wanted);
 
 // A field of the library's JSON as text; empty where it is absent or null.

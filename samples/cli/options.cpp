@@ -102,7 +102,8 @@ void add_plan_options(CLI::App& app, PlanOptions& options) {
       ->type_name("HOW")
       ->check(CLI::IsMember({"auto", "map", "read", "direct"}))
       ->group(group);
-  app.add_option("--device", options.device, "Put every layer on this device: its number or name in `brim devices`")
+  app.add_option("--device", options.device,
+                 "Put every layer on this device: its number, backend or name in `brim devices`")
       ->type_name("DEVICE")
       ->group(group);
   app.add_flag("--unsafe-overcommit", options.unsafe_overcommit,

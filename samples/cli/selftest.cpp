@@ -237,7 +237,8 @@ Command add_selftest(CLI::App& program) {
       "first device of the plugin), then runs MODEL on the device and on the processors and compares their logits, in "
       "strict and in fast numerics. --save keeps what was found with this machine's description in one file: attach "
       "it to a report; `brim plan --on` takes it as well. Minutes on a GPU, longer in software.");
-  app->add_option("--device", options->device, "Number or name of the device in `brim devices`")
+  app->add_option("--device", options->device,
+                  "Number, backend (cuda, vulkan, cpu) or name of the device in `brim devices`")
       ->required()
       ->type_name("D");
   app->add_option("MODEL", options->model, "A model to run from end to end")->type_name("FILE");

@@ -41,7 +41,7 @@ struct Bench {
   brim::Runtime runtime;
 };
 Bench make_bench(const Subject& subject);
-// The device's number in the runtime's report, by number or name.
+// The device's number in the runtime's report, by that number, its backend or its name.
 uint32_t find_device(const brim::Runtime& runtime, const std::string& wanted);
 
 // A command: where it is parsed, and what it does then.

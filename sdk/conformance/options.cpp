@@ -1,7 +1,7 @@
 // From options to a configured runtime.
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <brim/find_device.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -52,16 +52,11 @@ void set_plugin_option(brim::Config& config, const nlohmann::json& plugins, cons
   throw UsageError(fmt::format("--option {}: there is no plugin {}; there are {}", option, plugin, there));
 }
 
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(c < 0x80 ? std::tolower(c) : c); });
-  return text;
-}
-
 }  // namespace
 
 void add_subject_options(CLI::App& app, Subject& subject) {
-  app.add_option("--device", subject.device, "Run every layer on this device: its number or name in `brim devices`")
+  app.add_option("--device", subject.device,
+                 "Run every layer on this device: its number, backend or name in `brim devices`")
       ->type_name("D");
   app.add_option("--numerics", subject.numerics, "strict (default) or fast")
       ->check(CLI::IsMember({"strict", "fast"}))
@@ -95,19 +90,12 @@ Bench make_bench(const Subject& subject) {
 
 uint32_t find_device(const brim::Runtime& runtime, const std::string& wanted) {
   const auto report = nlohmann::json::parse(runtime.report());
-  const auto& devices = report.at("devices");
-  std::vector<uint32_t> found;
-  std::string there;
-  for (uint32_t i = 0; i < devices.size(); ++i) {
-    const std::string name = devices[i].value("name", "");
-    if (wanted == std::to_string(i)) return i;
-    if (lower(name).find(lower(wanted)) != std::string::npos) found.push_back(i);
-    there += fmt::format("{}{}: {}", i == 0 ? "" : ", ", i, name);
-  }
-  if (found.size() == 1) return found.front();
-  throw UsageError(fmt::format("--device {}: {}; there are: {}", wanted,
-                               found.empty() ? "no device of that number or name" : "the name fits several devices",
-                               there));
+  std::vector<brim::ListedDevice> devices;
+  for (const auto& device : report.at("devices"))
+    devices.push_back({device.value("name", ""), device.value("plugin", "")});
+  std::string why;
+  if (const auto found = brim::find_device(devices, wanted, why)) return *found;
+  throw UsageError(fmt::format("--device {}: {}", wanted, why));
 }
 
 }  // namespace check

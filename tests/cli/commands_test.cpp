@@ -185,6 +185,7 @@ TEST_CASE("selftest checks the plugin, compares logits, and keeps a report that 
   CHECK(has(missing.out, "FAILED: "));
   CHECK(has(missing.out, "--checker"));
   CHECK(brim_command("selftest --device 99").code == 2);
+  CHECK(has(brim_command("selftest --device brim.cpu --group load.exports --checker " + checker).out, "brim.cpu"));
 }
 
 TEST_CASE("bench --per-op tells where the time of a step goes") {
@@ -357,7 +358,7 @@ TEST_CASE("brim-check golden compares with the reference and judges by the case'
   };
   const std::string right = write_case("right", 0.0f), wrong = write_case("wrong", 0.5f);
   const std::string out = tiny.folder / "out.bin";
-  const Outcome held = check_command("golden " + right + " --out " + quote(out));
+  const Outcome held = check_command("golden " + right + " --device cpu --out " + quote(out));
   CHECK(held.code == 0);
   CHECK(has(held.out, "OK"));
   CHECK(std::filesystem::file_size(out) == 2 * kTinyVocabulary * sizeof(float));
