@@ -1,17 +1,21 @@
 // `brim bench MODEL`: tokens/s of prefill and of decode, each from an empty context, as mean and standard deviation of
 // repetitions after one that is not counted. Tokens are drawn by a fixed generator: their values do not matter for
 // speed, and no text has to be found. Decode steps ask for logits, as a generation does, and choose nothing from them.
-// Before each repetition the machine's limits are measured (probe.hpp): what a virtual machine can do drifts.
+// Where the processors compute all of the model, their limits are measured before each repetition (probe.hpp): what a
+// virtual machine can do drifts. A plan on one other device is held against what is known of its memory, one on several
+// against nothing.
 #include <fmt/format.h>
 
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "commands.hpp"
 #include "host.hpp"
 #include "per_op.hpp"
+#include "place.hpp"
 #include "probe.hpp"
 #include "summary.hpp"
 #include "terminal.hpp"
@@ -154,21 +158,19 @@ int bench(const BenchOptions& options) {
   }
   const Machine machine(options.runtime, plan);
   const LoadedModel loaded = load_model(machine, options.runtime, plan, options.model, options.sequences);
-  const uint32_t threads = threads_in_use(machine);
+  const Place place = place_of(machine.report(), nlohmann::json::parse(loaded.plan.explain()));
+  const uint32_t threads = place.processors ? threads_in_use(machine) : 0;
   Bench bench(loaded, options.depth, options.sequences);
-  Probe probe(threads);
+  std::optional<Probe> probe;
+  if (place.on_processors()) probe.emplace(threads);
   Limits limits;
+  if (!probe) limits.bandwidth = place.bandwidth, limits.pattern = place.bandwidth_from;
   std::vector<double> prefill_runs, decode_runs;
   for (uint32_t i = 0; i <= options.repetitions; ++i) {
     if (!options.runtime.quiet && stderr_is_terminal()) {
       write_err(i == 0 ? "\r\033[Kwarming up" : fmt::format("\r\033[Kround {} of {}", i, options.repetitions));
     }
-    const Limits now = probe.measure();
-    if (now.bandwidth > limits.bandwidth) limits.bandwidth = now.bandwidth, limits.pattern = now.pattern;
-    limits.integer_macs = std::max(limits.integer_macs, now.integer_macs);
-    limits.float_macs = std::max(limits.float_macs, now.float_macs);
-    limits.integer_how = now.integer_how;
-    limits.float_how = now.float_how;
+    if (probe) limits.raise(probe->measure());
     const double prefill = options.n_prompt > 0 ? bench.prefill(options.n_prompt) : 0;
     const double decode = options.n_gen > 0 ? bench.decode(options.n_gen) : 0;
     if (i == 0) continue;
@@ -188,10 +190,6 @@ int bench(const BenchOptions& options) {
   // A step reads the weights once for all its sequences.
   const double used = static_cast<double>(loaded.plan_info.bytes_per_token) * decode.mean / options.sequences;
   const double macs = macs_per_token(loaded);
-  const auto report = machine.report();
-  const uint32_t device = options.plan.device.empty() ? 0 : find_device(report, options.plan.device);
-  const std::string backend =
-      report.at("devices").size() > device ? report.at("devices")[device].value("plugin", "") : std::string{};
   const std::string type(brim::view(loaded.info.file_type));
   const std::string name = fmt::format("{} {}", brim::view(loaded.info.architecture), type);
 
@@ -199,36 +197,38 @@ int bench(const BenchOptions& options) {
     const auto speed_or_null = [](const std::vector<double>& runs, double value) {
       return runs.empty() ? nlohmann::json(nullptr) : nlohmann::json(value);
     };
-    nlohmann::json out = {{"model", options.model},
-                          {"name", brim::view(loaded.info.name)},
-                          {"architecture", brim::view(loaded.info.architecture)},
-                          {"type", type},
-                          {"size_bytes", loaded.info.file_bytes},
-                          {"n_parameters", loaded.info.n_parameters},
-                          {"backend", backend},
-                          {"threads", threads},
-                          {"numerics", loaded.plan_info.numerics == BRIM_NUMERICS_STRICT ? "strict" : "fast"},
-                          {"kv", brim_dtype_name(loaded.plan_info.kv_dtype)},
-                          {"n_batch", loaded.plan_info.n_batch},
-                          {"n_prompt", options.n_prompt},
-                          {"n_gen", options.n_gen},
-                          {"depth", options.depth},
-                          {"sequences", options.sequences},
-                          {"repetitions", options.repetitions},
-                          {"prefill_tps", speed_or_null(prefill_runs, prefill.mean)},
-                          {"prefill_tps_sd", speed_or_null(prefill_runs, prefill.deviation)},
-                          {"decode_tps", speed_or_null(decode_runs, decode.mean)},
-                          {"decode_tps_sd", speed_or_null(decode_runs, decode.deviation)},
-                          {"bytes_per_token", loaded.plan_info.bytes_per_token},
-                          {"bandwidth_gbs", bandwidth / 1e9},
-                          {"bandwidth_pattern", limits.pattern},
-                          {"macs_per_token", macs},
-                          {"peak_integer_gmacs", limits.integer_macs / 1e9},
-                          {"peak_float_gmacs", limits.float_macs / 1e9},
-                          {"bandwidth_used", bandwidth > 0 && !decode_runs.empty() ? nlohmann::json(used / bandwidth)
-                                                                                   : nlohmann::json(nullptr)},
-                          {"load_seconds", loaded.load_seconds},
-                          {"version", brim_version()}};
+    const auto limit_or_null = [](double value) { return value > 0 ? nlohmann::json(value) : nlohmann::json(nullptr); };
+    nlohmann::json out = {
+        {"model", options.model},
+        {"name", brim::view(loaded.info.name)},
+        {"architecture", brim::view(loaded.info.architecture)},
+        {"type", type},
+        {"size_bytes", loaded.info.file_bytes},
+        {"n_parameters", loaded.info.n_parameters},
+        {"backend", place.backends},
+        {"threads", place.processors ? nlohmann::json(threads) : nlohmann::json(nullptr)},
+        {"numerics", loaded.plan_info.numerics == BRIM_NUMERICS_STRICT ? "strict" : "fast"},
+        {"kv", brim_dtype_name(loaded.plan_info.kv_dtype)},
+        {"n_batch", loaded.plan_info.n_batch},
+        {"n_prompt", options.n_prompt},
+        {"n_gen", options.n_gen},
+        {"depth", options.depth},
+        {"sequences", options.sequences},
+        {"repetitions", options.repetitions},
+        {"prefill_tps", speed_or_null(prefill_runs, prefill.mean)},
+        {"prefill_tps_sd", speed_or_null(prefill_runs, prefill.deviation)},
+        {"decode_tps", speed_or_null(decode_runs, decode.mean)},
+        {"decode_tps_sd", speed_or_null(decode_runs, decode.deviation)},
+        {"bytes_per_token", loaded.plan_info.bytes_per_token},
+        {"bandwidth_gbs", limit_or_null(bandwidth / 1e9)},
+        {"bandwidth_pattern", bandwidth > 0 ? nlohmann::json(limits.pattern) : nlohmann::json(nullptr)},
+        {"macs_per_token", macs},
+        {"peak_integer_gmacs", limit_or_null(limits.integer_macs / 1e9)},
+        {"peak_float_gmacs", limit_or_null(limits.float_macs / 1e9)},
+        {"bandwidth_used",
+         bandwidth > 0 && !decode_runs.empty() ? nlohmann::json(used / bandwidth) : nlohmann::json(nullptr)},
+        {"load_seconds", loaded.load_seconds},
+        {"version", brim_version()}};
     if (options.per_op) out["per_op"] = {{"prefill", prefill_ops.json()}, {"decode", decode_ops.json()}};
     write_out(out.dump(2) + '\n');
     return kOk;
@@ -236,8 +236,9 @@ int bench(const BenchOptions& options) {
 
   std::vector<std::vector<std::string>> rows;
   const auto add = [&](const std::string& test, const Speed& speed) {
-    rows.push_back({name, mebibytes(loaded.info.file_bytes), count_text(loaded.info.n_parameters), backend,
-                    std::to_string(threads), test, fmt::format("{:.2f} ± {:.2f}", speed.mean, speed.deviation)});
+    rows.push_back({name, mebibytes(loaded.info.file_bytes), count_text(loaded.info.n_parameters), place.backends,
+                    place.processors ? std::to_string(threads) : "-", test,
+                    fmt::format("{:.2f} ± {:.2f}", speed.mean, speed.deviation)});
   };
   const std::string behind = options.depth > 0 ? fmt::format(" @ d{}", options.depth) : "";
   const std::string together = options.sequences > 1 ? fmt::format(" x{}", options.sequences) : "";
@@ -287,10 +288,11 @@ Command add_bench(CLI::App& program) {
       *app,
       "Measures the speed of a model in tokens/s: \"pp512\" is a prefill of 512 tokens, \"tg64\" a generation of 64, "
       "each from an empty context, or behind --depth tokens. One round warms up, the others give mean and standard "
-      "deviation. Decoding reads "
-      "every weight once a token, so it is also given as a share of the memory bandwidth, and prefill as a share of "
-      "what "
-      "the processor's multiply-add instructions could do; both limits are measured between the rounds.");
+      "deviation. Decoding reads every weight once a token, so it is also given as a share of the memory bandwidth, "
+      "and "
+      "prefill as a share of what the processor's multiply-add instructions could do; both limits are measured between "
+      "the rounds. Where a GPU computes all of the model the bandwidth is its memory's, where that is known; where "
+      "several devices do, no limit is given.");
   add_model_argument(*app, options->model);
   app->add_option("-p,--n-prompt", options->n_prompt, "Tokens of the prefill, default 512; 0: leave it out")
       ->type_name("N");

@@ -214,6 +214,14 @@ double rate(uint32_t threads, const Multiply& multiply) {
 
 }  // namespace
 
+void Limits::raise(const Limits& other) {
+  if (other.bandwidth > bandwidth) bandwidth = other.bandwidth, pattern = other.pattern;
+  integer_macs = std::max(integer_macs, other.integer_macs);
+  float_macs = std::max(float_macs, other.float_macs);
+  integer_how = other.integer_how;
+  float_how = other.float_how;
+}
+
 Probe::Probe(uint32_t threads) : threads_(threads) {
   try {
     block_.reserve(kWords);

@@ -23,6 +23,8 @@ struct Limits {
   double float_macs = 0;         // F32
   const char* integer_how = "";  // the instruction
   const char* float_how = "";
+
+  void raise(const Limits& other);  // to the best of both
 };
 
 class Probe {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "place.hpp"
 #include "terminal.hpp"
 #include "words.hpp"
 
@@ -27,7 +28,10 @@ std::string Summary::text(const brim_generate_result& result) {
   const uint64_t tokens = result.n_generated > 1 ? result.n_generated - 1 : 0;
   if (tokens > 0 && result.decode_ns > 0) {
     const double speed = per_second(tokens, result.decode_ns);
-    if (!bandwidth_) bandwidth_ = machine_.runtime.bandwidth();
+    if (!bandwidth_) {
+      const Place place = place_of(machine_.report(), nlohmann::json::parse(model_.plan.explain()));
+      bandwidth_ = place.on_processors() ? machine_.runtime.bandwidth() : place.bandwidth;
+    }
     const double used =
         static_cast<double>(model_.plan_info.bytes_per_token) * per_second(result.n_steps, result.decode_ns);
     out += fmt::format("decode   {:>6} tokens in {:>8}  {:>9.1f} tokens/s", tokens, seconds(result.decode_ns), speed);

@@ -12,7 +12,7 @@ namespace cli {
 class Summary {
  public:
   Summary(const Machine& machine, const LoadedModel& model) : machine_(machine), model_(model) {}
-  // Several lines. The first call measures the machine's bandwidth (about 0.3 s).
+  // Several lines. Where the processors compute, the first call measures their memory's bandwidth (about 0.3 s).
   std::string text(const brim_generate_result& result);
   // One line for each pool that the plan takes from.
   std::string memory() const;
@@ -20,7 +20,7 @@ class Summary {
  private:
   const Machine& machine_;
   const LoadedModel& model_;
-  std::optional<double> bandwidth_;  // bytes/s
+  std::optional<double> bandwidth_;  // bytes/s of the memory that the plan reads from; 0: none is known
 };
 
 // A line: the plan's predicted speed of decoding with its interval, and how far what was measured lies from it.

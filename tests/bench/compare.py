@@ -9,7 +9,8 @@ is thrown out where processes besides the engine's took more than --foreign of
 its processor time (/proc/stat against the engine's own account), and made
 again.  Reported are medians of the rounds that count, their ratios, and, as
 shares of the limits that `brim bench` measures in each round, how near to the
-machine they are.
+machine they are.  What `brim bench` knows no limit of (null: a GPU's peaks, all
+of a model on several devices) has no share and no line in the diagram.
 
 --peer NAME=PATH is any program that takes llama-bench's options.  --node FOLDER
 is a folder in which `npm install node-llama-cpp` was run: llama.cpp as that
@@ -107,7 +108,7 @@ def summarise(rounds, engines):
         out[name] = {m: median(rounds, name, m) for m in METRICS}
     first = rounds[0]["brim"]
     macs, read = first["macs_per_token"], first["bytes_per_token"]
-    out["limits"] = {key: statistics.median(r["brim"][key] for r in rounds)
+    out["limits"] = {key: median(rounds, "brim", key)
                      for key in ("bandwidth_gbs", "peak_integer_gmacs", "peak_float_gmacs")}
     out["macs_per_token"], out["bytes_per_token"] = macs, read
     for name in engines:
@@ -174,11 +175,13 @@ def roofline(results, engines, prompt):
     text(margin, margin - 26, "GMAC/s")
     for threads in sorted({r["threads"] for r in results}):
         limits = [r["summary"]["limits"] for r in results if r["threads"] == threads]
-        band = statistics.median(l["bandwidth_gbs"] for l in limits)
+        known = [l for l in limits if l["bandwidth_gbs"]]
         for key, words in (("peak_integer_gmacs", "8-bit"), ("peak_float_gmacs", "F32")):
-            peak = statistics.median(l[key] for l in limits)
-            if not peak:
+            peaks = [l[key] for l in known if l[key]]
+            if not peaks:
                 continue
+            band = statistics.median(l["bandwidth_gbs"] for l in known)
+            peak = statistics.median(peaks)
             knee = peak / band
             line(x_of(knee), y_of(peak), width - margin, y_of(peak), 'stroke="#888" stroke-dasharray="4 3"')
             text(width - margin, y_of(peak) - 4, f"{words} peak, {threads} threads: {peak:.0f}", "end", "#666")

@@ -34,6 +34,19 @@ TEST_CASE(
   CHECK(has(outcome.out, "fast numerics: logits differ"));
   CHECK(has(outcome.out, "the selftest passed"));
 
+  // The processors' limits and threads are not the device's, and nothing is known of its memory's speed.
+  const std::string bench = "bench -p 4 -n 4 -r 1 --device cuda --set backend.cuda.driver=" + quote(BRIM_TEST_DRIVER);
+  const auto json = nlohmann::json::parse(brim_command(bench + " -o json " + model).out);
+  CHECK(json.at("backend") == "brim.cuda");
+  CHECK(json.at("decode_tps") > 0.0);
+  for (const char* key :
+       {"threads", "bandwidth_gbs", "bandwidth_pattern", "bandwidth_used", "peak_integer_gmacs", "peak_float_gmacs"})
+    CHECK_MESSAGE(json.at(key).is_null(), key);
+  const std::string table = brim_command(bench + " " + model).out;
+  CHECK(has(table, "brim.cuda        -   tg4"));
+  CHECK_FALSE(has(table, "GB/s"));
+  CHECK_FALSE(has(table, "GMAC/s"));
+
   // Without the driver, as somebody sees it who gets the file.
   const Outcome plan = brim_command("plan " + model + " --on " + report + " --device 'Test CUDA'");
   INFO(plan.out);
