@@ -11,7 +11,7 @@ namespace {
 
 // Rows x heads up to which attention splits the context over work groups, the least tokens of a split, the most splits.
 constexpr uint64_t kMostSplitRows = 512;
-constexpr uint32_t kLeastSplit = 256, kMostSplits = 32;
+constexpr uint32_t kLeastSplit = 128, kMostSplits = 64;
 
 // Pair i's turns per position, factors[i] being 1, in units of 2^-64 of a turn (ops.h, ROPE; the ramp of
 // arXiv:2309.00071, section 3.2).

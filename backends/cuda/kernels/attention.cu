@@ -94,9 +94,32 @@ __device__ void reduce_all(float (&v)[kRows]) {
   }
 }
 
+// Where a block has one row, each of its warps adds up the values of one KV block's tokens, so that a row's time is not
+// that of as many trips to memory as it sees tokens: a lane has elements lane + 32 j. `at`: 0 where there is no block.
+template <uint kKv, uint kPart>
+__device__ __forceinline__ void add_values(const KvStore& s, uint v_width, uint64_t at, const float* weight,
+                                           float shrink, float (&part)[kPart]) {
+  const uint lane = threadIdx.x % 32, v_runs = (v_width + kRun - 1) / kRun;
+#pragma unroll
+  for (uint j = 0; j < kPart; ++j) part[j] *= shrink;
+  if (at == 0) return;
+#pragma unroll 32 / kPart
+  for (uint i = 0; i < kBlockTokens; ++i) {
+    const float w = weight[i];
+#pragma unroll
+    for (uint j = 0; j < kPart; ++j) {
+      const uint element = min(lane + 32 * j, v_width - 1);
+      const float v =
+          kv_value<kKv>(at + s.v, i * v_width + element, kv_scale<kKv>(at + s.v_scales, i * v_runs + element / kRun));
+      if (w != 0) part[j] += w * v;  // what the row may not see may be anything, NaN too
+    }
+  }
+}
+
 template <uint kKv, uint kRows, uint kValues>
 __device__ void attention(const AttentionArguments& a, Step step) {
   constexpr uint kMostWidth = kRows == 1 ? 640 : 256, kBlocks = kThreads / kBlockTokens;
+  constexpr bool kByWarps = kRows == 1;  // see add_values
   __shared__ float query[kRows * kMostWidth], weight[kRows * kThreads];
   __shared__ uint64_t blocks[kBlocks];
   const KvStore& s = a.store;
@@ -152,7 +175,8 @@ __device__ void attention(const AttentionArguments& a, Step step) {
   const int table_first = s.kv_first == 0 ? 0 : step.at(s.kv_first, static_cast<uint>(sequence));
   const uint k_runs = (width + kRun - 1) / kRun, v_runs = (s.v_width + kRun - 1) / kRun;
 
-  float most[kRows], sum[kRows] = {}, acc[kRows * kValues] = {};
+  float most[kRows], sum[kRows] = {}, acc[kRows * kValues] = {}, part[kByWarps ? 4 * kValues : 1] = {};
+  const bool by_warps = kByWarps && a.latent == 0;
 #pragma unroll
   for (uint r = 0; r < kRows; ++r) most[r] = -kInfinity;
 
@@ -179,11 +203,16 @@ __device__ void attention(const AttentionArguments& a, Step step) {
 #pragma unroll 1
       for (uint run = 0; run < k_runs; ++run) {
         const float scale = kv_scale<kKv>(region + s.k_scales, run * kBlockTokens + t);
-        const uint last = min(width, (run + 1) * kRun);
-        for (uint i = run * kRun; i < last; ++i) {
+        const auto add_element = [&](uint i) {
           const float k = kv_value<kKv>(region, i * kBlockTokens + t, scale);
 #pragma unroll
           for (uint r = 0; r < kRows; ++r) score[r] += query[r * width + i] * k;
+        };
+        if ((run + 1) * kRun <= width) {  // so many loads are under way at once
+#pragma unroll 16
+          for (uint i = 0; i < kRun; ++i) add_element(run * kRun + i);
+        } else {
+          for (uint i = run * kRun; i < width; ++i) add_element(i);
         }
       }
     }
@@ -208,7 +237,13 @@ __device__ void attention(const AttentionArguments& a, Step step) {
     reduce_all<kRows, false>(gained);
 #pragma unroll
     for (uint r = 0; r < kRows; ++r) sum[r] = sum[r] * shrink[r] + gained[r];
-      // Now every weight is in shared memory.
+    // Now every weight is in shared memory.
+    if constexpr (kByWarps) {
+      if (by_warps) {
+        add_values<kKv>(s, a.v_width, blocks[me / 32], weight + me / 32 * kBlockTokens, shrink[0], part);
+        continue;
+      }
+    }
 #pragma unroll
     for (uint j = 0; j < kValues; ++j) {
       const uint element = me + j * kThreads;
@@ -237,6 +272,19 @@ __device__ void attention(const AttentionArguments& a, Step step) {
             if (w != 0) acc[r * kValues + j] += w * v;
           }
         }
+      }
+    }
+  }
+
+  if constexpr (kByWarps) {
+    if (by_warps) {
+      __shared__ float joined[kThreads / 32 * kThreads * kValues];
+#pragma unroll
+      for (uint j = 0; j < 4 * kValues; ++j) joined[me / 32 * (kThreads * kValues) + me % 32 + 32 * j] = part[j];
+      __syncthreads();
+#pragma unroll
+      for (uint j = 0; j < kValues; ++j) {
+        for (uint w = 0; w < kThreads / 32; ++w) acc[j] += joined[w * (kThreads * kValues) + me + j * kThreads];
       }
     }
   }
@@ -308,8 +356,8 @@ __device__ void attention_join(const AttentionArguments& a, Step step) {
 
 }  // namespace brim_gpu
 
-#define BRIM_INSTANCE(dtype, rows, values)                                                 \
-  BRIM_BOUNDED_KERNEL(attention_##dtype##_##rows##_##values, (128, 8), AttentionArguments, \
+#define BRIM_INSTANCE(dtype, rows, values)                                                                 \
+  BRIM_BOUNDED_KERNEL(attention_##dtype##_##rows##_##values, (128, rows == 1 ? 4 : 8), AttentionArguments, \
                       attention<dtype, rows, values>)
 #define BRIM_DTYPE(dtype)                                              \
   BRIM_KERNEL(kv_write_##dtype, 64, KvWriteArguments, kv_write<dtype>) \

@@ -31,6 +31,7 @@ __device__ void matvec_dot(const ProductArguments& a, Step step) {
       float sum[kRows * kColumns];
 #pragma unroll
       for (uint i = 0; i < kRows * kColumns; ++i) sum[i] = 0;
+#pragma unroll 2
       for (uint u = matrix.outside ? a.k : lane; u < a.k / 32; u += 32) {
         const Place place = unit_place<kFormat>(u);
         Unit unit[kRows];

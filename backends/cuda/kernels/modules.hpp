@@ -12,7 +12,7 @@ struct Device;
 
 // Threads of a block, by Kernel.
 inline constexpr uint32_t kThreads[kMostKernels] = {128, 64,  64, 64, 64, 64, 64, 64, 64, 32,  256,
-                                                    64,  128, 64, 64, 64, 64, 64, 64, 64, 256, 256};
+                                                    64,  128, 256, 64, 64, 64, 64, 64, 64, 256, 256};
 inline constexpr uint32_t kDotOutputs = 8;         // of a block of matvec_dot
 inline constexpr uint32_t kMatrixCapability = 80;  // the least that kernels of tensor cores are compiled for
 

@@ -5,7 +5,7 @@
 
 namespace brim_gpu {
 
-constexpr uint kThreads = 64;
+constexpr uint kThreads = 64, kNormThreads = 256;
 constexpr uint kSoftmax = 50, kLayer = 52, kL2 = 54;  // BRIM_OP_*; 51 is RMS_NORM
 
 template <uint kOp>
@@ -22,30 +22,55 @@ __device__ void norm(const NormArguments& a, Step step) {
                                             i1 * a.mask_stride[1] + i2 * a.mask_stride[2];
       const auto score = [&](uint i) { return a.scale * x[i] + (mask == nullptr ? 0.0f : mask[i]); };
       float most = -kInfinity;
-      for (uint i = me; i < n; i += kThreads) most = fmaxf(most, score(i));
-      most = block_max<kThreads>(most);
+      for (uint i = me; i < n; i += kNormThreads) most = fmaxf(most, score(i));
+      most = block_max<kNormThreads>(most);
       float sum = 0;
-      for (uint i = me; i < n; i += kThreads) sum += expf(score(i) - most);
-      sum = block_sum<kThreads>(sum);
-      for (uint i = me; i < n; i += kThreads) to[i] = expf(score(i) - most) / sum;
+      for (uint i = me; i < n; i += kNormThreads) sum += expf(score(i) - most);
+      sum = block_sum<kNormThreads>(sum);
+      for (uint i = me; i < n; i += kNormThreads) to[i] = expf(score(i) - most) / sum;
       continue;
     }
+    // A row's time is that of its trips to memory: kRun values a thread are under way at once.
+    constexpr uint kRun = 8;
+    const auto each_run = [&](auto&& with) {
+      for (uint first = me; first < n; first += kRun * kNormThreads) {
+        float v[kRun];
+#pragma unroll
+        for (uint j = 0; j < kRun; ++j) v[j] = first + j * kNormThreads < n ? x[first + j * kNormThreads] : 0.0f;
+        with(first, v);
+      }
+    };
     float mean = 0;
     if constexpr (kOp == kLayer) {
       float sum = 0;
-      for (uint i = me; i < n; i += kThreads) sum += x[i];
-      mean = block_sum<kThreads>(sum) / static_cast<float>(n);
+      each_run([&](uint, const float(&v)[kRun]) {
+#pragma unroll
+        for (uint j = 0; j < kRun; ++j) sum += v[j];
+      });
+      mean = block_sum<kNormThreads>(sum) / static_cast<float>(n);
     }
     float squares = 0;
-    for (uint i = me; i < n; i += kThreads) squares += (x[i] - mean) * (x[i] - mean);
-    squares = block_sum<kThreads>(squares);
+    each_run([&](uint first, const float(&v)[kRun]) {
+#pragma unroll
+      for (uint j = 0; j < kRun; ++j) {
+        if (first + j * kNormThreads < n) squares += (v[j] - mean) * (v[j] - mean);
+      }
+    });
+    squares = block_sum<kNormThreads>(squares);
     const float factor = 1.0f / sqrtf((kOp == kL2 ? squares : squares / static_cast<float>(n)) + a.eps);
-    for (uint i = me; i < n; i += kThreads) {
-      float y = (x[i] - mean) * factor;
-      if (a.weight != 0) y *= floats(a.weight)[i] + a.weight_offset;
-      if (a.bias != 0) y += floats(a.bias)[i];
-      to[i] = y;
-    }
+    each_run([&](uint first, float(&v)[kRun]) {
+      float scale[kRun], shift[kRun];
+#pragma unroll
+      for (uint j = 0; j < kRun; ++j) {
+        const uint i = min(first + j * kNormThreads, n - 1);
+        scale[j] = a.weight != 0 ? floats(a.weight)[i] + a.weight_offset : 1.0f;
+        shift[j] = a.bias != 0 ? floats(a.bias)[i] : 0.0f;
+      }
+#pragma unroll
+      for (uint j = 0; j < kRun; ++j) {
+        if (first + j * kNormThreads < n) to[first + j * kNormThreads] = (v[j] - mean) * factor * scale[j] + shift[j];
+      }
+    });
   }
 }
 
@@ -159,9 +184,9 @@ __device__ void route(const RouteArguments& a, Step step) {
 
 }  // namespace brim_gpu
 
-BRIM_KERNEL(norm_50, 64, NormArguments, norm<50>)
-BRIM_KERNEL(norm_51, 64, NormArguments, norm<51>)
-BRIM_KERNEL(norm_52, 64, NormArguments, norm<52>)
-BRIM_KERNEL(norm_54, 64, NormArguments, norm<54>)
+BRIM_KERNEL(norm_50, 256, NormArguments, norm<50>)
+BRIM_KERNEL(norm_51, 256, NormArguments, norm<51>)
+BRIM_KERNEL(norm_52, 256, NormArguments, norm<52>)
+BRIM_KERNEL(norm_54, 256, NormArguments, norm<54>)
 BRIM_KERNEL(select_best, 64, SelectArguments, select_best)
 BRIM_KERNEL(route, 64, RouteArguments, route)
