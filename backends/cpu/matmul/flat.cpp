@@ -136,10 +136,12 @@ template <class Format>
 struct FlatFamily {
   using Layout = Format;
   using Block = FlatActivation;
+  using Form = TileForm<Format::kCodes>;
   static constexpr int kChunkBlocks = 8;
 
   struct Tile {
-    Lanes w[kChunkBlocks][8];
+    Lanes w[kChunkBlocks][8 * Form::kParts];
+    Lanes start[kChunkBlocks];  // of the sums: what the form's products lack
     Floats d[kChunkBlocks];
     Floats m[kChunkBlocks];
   };
@@ -156,13 +158,18 @@ struct FlatFamily {
     Format::unpack(block, w, d, m);
     Lanes sum = lanes_zero();
     const Lanes* codes = w;
-    add_products<Format::kCodes, 8, 1, 1, false>(&sum, &codes, nullptr, a.q, 0);
+    add_products<PlainForm<Format::kCodes>, 8, 1, 1, false>(&sum, &codes, nullptr, a.q, 0);
     finish(sum, d, m, a, acc);
   }
 
   template <class Group>
   static BRIM_INLINE void fill(const Group& group, int64_t first, int blocks, Tile& tile) {
-    for (int b = 0; b < blocks; ++b) Format::unpack(group.block(first + b), tile.w[b], tile.d[b], tile.m[b]);
+    for (int b = 0; b < blocks; ++b) {
+      Lanes w[8];
+      Format::unpack(group.block(first + b), w, tile.d[b], tile.m[b]);
+      unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { Form::put(w[j], tile.w[b] + j * Form::kParts); });
+      if constexpr (Form::kRest) tile.start[b] = dot_plain(lanes_zero(), rest_of<Form, 8>(tile.w[b]));
+    }
   }
 
   template <int G, int T>
@@ -172,11 +179,11 @@ struct FlatFamily {
     unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { acc[i] = out[i / T * kTokenBlock + i % T]; });
     for (int b = 0; b < blocks; ++b, activations += sizeof(Block)) {
       Lanes sum[G * T];
-      unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = lanes_zero(); });
+      unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = Form::kRest ? tiles[i / T].start[b] : lanes_zero(); });
       const Lanes* codes[G];
       unroll<G>([&](auto g) BRIM_INLINE_LAMBDA { codes[g] = tiles[g].w[b]; });
       const int8_t* q = reinterpret_cast<const Block*>(activations)->q;
-      add_products<Format::kCodes, 8, G, T, false>(sum, codes, nullptr, q, stride);
+      add_products<Form, 8, G, T, false>(sum, codes, nullptr, q, stride);
       unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA {
         const Tile& tile = tiles[i / T];
         const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(i % T) * stride);

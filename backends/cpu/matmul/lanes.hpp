@@ -10,10 +10,16 @@
 //   sum   = dot_scaled(sum, chain, scale)      // += chain * scale, scale being a 16-bit pair (s, s) per row
 //   sum   = dot_plain(sum, chain)              // += chain
 // One file per instruction family provides the same names; `rows` below says where the eight rows start.
+//
+// Codes that meet many activations lie in a tile, in a form that may be another (TileForm):
+//   put(w, to)       w in the form's kParts vectors
+//   first, step      as dot_first and dot_step, at most kSteps in all
+//   rest(chain, w)   where kRest: chain += what every product of w lacks, whatever the activation
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #define BRIM_INLINE inline __attribute__((always_inline))
@@ -47,3 +53,21 @@ BRIM_INLINE void unroll(F&& f) {
 #else
 #include "matmul/lanes_pair.hpp"
 #endif
+
+namespace brim_cpu {
+
+// Codes as they come.
+template <Codes C>
+struct PlainForm {
+  static constexpr int kParts = 1, kSteps = kChainSteps<C>;
+  static constexpr bool kRest = false;
+  static BRIM_INLINE void put(Lanes w, Lanes* to) { *to = w; }
+  static BRIM_INLINE Lanes first(const Lanes* w, Lanes a) { return dot_first<C>(*w, a); }
+  static BRIM_INLINE Lanes step(Lanes chain, const Lanes* w, Lanes a) { return dot_step<C>(chain, *w, a); }
+};
+
+// SignedForm is the family's own for signed codes, or void.
+template <Codes C>
+using TileForm = std::conditional_t<C == Codes::kS8 && !std::is_void_v<SignedForm>, SignedForm, PlainForm<C>>;
+
+}  // namespace brim_cpu

@@ -220,6 +220,8 @@ BRIM_INLINE Lanes dot_first(Lanes w, Lanes a) {
   return dot_step<C>(lanes_zero(), w, a);
 }
 
+using SignedForm = void;
+
 BRIM_INLINE Floats floats_splat(float v) { return {{Float4{v, v, v, v}, Float4{v, v, v, v}}}; }
 BRIM_INLINE Floats floats_zero() { return floats_splat(0.0f); }
 BRIM_INLINE Floats floats_load(const float* p) {

@@ -201,12 +201,14 @@ void multiply_packed(const void* weights, size_t row_bytes, int64_t row_begin, i
   multiply_tokens<Family>(group, row_begin, row_end, activations, prepared_stride, tokens, out, out_stride, blocks);
 }
 
-// sum[g * T + t] += the products of N consecutive code vectors of tile g with 4 * N activations of token t, times
-// scale[g] where Scaled.
-template <Codes C, int N, int G, int T, bool Scaled>
+// sum[g * T + t] += the products of N consecutive codes of tile g, in their form, with 4 * N activations of token t,
+// times scale[g] where Scaled.
+template <class Form, int N, int G, int T, bool Scaled>
 BRIM_INLINE void add_products(Lanes* sum, const Lanes* const* w, const Lanes* const* scale, const int8_t* q,
                               size_t stride) {
-  constexpr int kSteps = std::min(N, kChainSteps<C>);
+  constexpr int kSteps = std::min(N, Form::kSteps);
+  const auto add = [&](Lanes& to, Lanes chain, int g)
+                       BRIM_INLINE_LAMBDA { to = Scaled ? dot_scaled(to, chain, *scale[g]) : dot_plain(to, chain); };
   unroll<N / kSteps>([&](auto s) BRIM_INLINE_LAMBDA {
     Lanes chain[G * T];
     unroll<kSteps>([&](auto i) BRIM_INLINE_LAMBDA {
@@ -215,14 +217,22 @@ BRIM_INLINE void add_products(Lanes* sum, const Lanes* const* w, const Lanes* co
         const Lanes a = broadcast4(q + static_cast<size_t>(t) * stride + 4 * j);
         unroll<G>([&](auto g) BRIM_INLINE_LAMBDA {
           Lanes& c = chain[g * T + t];
-          c = i == 0 ? dot_first<C>(w[g][j], a) : dot_step<C>(c, w[g][j], a);
+          const Lanes* codes = w[g] + j * Form::kParts;
+          c = i == 0 ? Form::first(codes, a) : Form::step(c, codes, a);
+          if constexpr (kSteps == 1) add(sum[g * T + t], c, g);
         });
       });
     });
-    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA {
-      sum[i] = Scaled ? dot_scaled(sum[i], chain[i], *scale[i / T]) : dot_plain(sum[i], chain[i]);
-    });
+    if constexpr (kSteps > 1) unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { add(sum[i], chain[i], i / T); });
   });
+}
+
+// What the products of N codes of a tile lack, as a chain.
+template <class Form, int N>
+BRIM_INLINE Lanes rest_of(const Lanes* w) {
+  Lanes chain = lanes_zero();
+  unroll<N>([&](auto j) BRIM_INLINE_LAMBDA { chain = Form::rest(chain, w + j * Form::kParts); });
+  return chain;
 }
 
 }  // namespace brim_cpu

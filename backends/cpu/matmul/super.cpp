@@ -260,8 +260,11 @@ struct SuperFamily {
   static constexpr int kMinima = kScales / 2;  // pairs
   static constexpr size_t kAhead = 300;        // bytes
 
+  using Form = TileForm<Format::kCodes>;
+
   struct Tile {
-    Lanes w[64];
+    Lanes w[64 * Form::kParts];
+    Lanes start;  // of the sum: what the form's products lack
     Header header;
   };
 
@@ -293,7 +296,7 @@ struct SuperFamily {
           __builtin_prefetch(ahead);
           if constexpr (Format::kBytes > 200) __builtin_prefetch(ahead + kPart);
         }
-        add_products<Format::kCodes, 4, 1, 1, true>(&sum, &w, &scale, a.q + 16 * g, 0);
+        add_products<PlainForm<Format::kCodes>, 4, 1, 1, true>(&sum, &w, &scale, a.q + 16 * g, 0);
       });
     });
     Format::tail(block, h);
@@ -304,9 +307,14 @@ struct SuperFamily {
   static BRIM_INLINE void fill(const Group& group, int64_t first, int, Tile& tile) {
     const auto block = group.block(first);
     Format::header(block, tile.header);
+    tile.start = lanes_zero();
     unroll<Format::kSteps>([&](auto i) BRIM_INLINE_LAMBDA {
       Format::template step<i>(block, [&](auto g, const Lanes* w) BRIM_INLINE_LAMBDA {
-        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { tile.w[4 * g + j] = w[j]; });
+        Lanes* to = tile.w + 4 * Form::kParts * g;
+        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { Form::put(w[j], to + j * Form::kParts); });
+        if constexpr (Form::kRest) {
+          tile.start = dot_scaled(tile.start, rest_of<Form, 4>(to), tile.header.scale[g * kScales / 16]);
+        }
       });
     });
     Format::tail(block, tile.header);
@@ -317,15 +325,15 @@ struct SuperFamily {
     constexpr int kVectors = Format::kScaleVectors;
     const int8_t* q = reinterpret_cast<const Block*>(activations)->q;
     Lanes sum[G * T];
-    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = lanes_zero(); });
+    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = Form::kRest ? tiles[i / T].start : lanes_zero(); });
     for (int s = 0; s < kScales; ++s) {
       const Lanes* codes[G];
       const Lanes* scale[G];
       unroll<G>([&](auto g) BRIM_INLINE_LAMBDA {
-        codes[g] = tiles[g].w + s * kVectors;
+        codes[g] = tiles[g].w + s * kVectors * Form::kParts;
         scale[g] = &tiles[g].header.scale[s];
       });
-      add_products<Format::kCodes, kVectors, G, T, true>(sum, codes, scale, q + 4 * kVectors * s, stride);
+      add_products<Form, kVectors, G, T, true>(sum, codes, scale, q + 4 * kVectors * s, stride);
     }
     unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA {
       const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(i % T) * stride);
