@@ -12,10 +12,6 @@
 namespace brim::topology {
 namespace {
 
-// Shares of the nominal bandwidth that decoding reaches: GPUs 0.82 to 0.89 over 68 published rows, processors about
-// half.
-constexpr double kGpuShare = 0.85, kCpuShare = 0.45;
-
 struct Answer {
   std::shared_ptr<const loader::Backend> backend;
   std::unique_ptr<brim_device, CloseDevice> handle;
@@ -193,13 +189,11 @@ class Describer {
       if (p == own) {
         link.edge.coherent = link.edge.noncoherent = BRIM_EDGE_NATIVE;
         link.coherent = true;
-        const bool cpu = d.facts.type == BRIM_DEVICE_CPU;
         link.from = Source::kDescribed;
         link.bandwidth = d.bandwidth ? d.bandwidth : pool.read_bandwidth;
         if (!link.bandwidth && pool.nominal_bandwidth) {
           link.from = Source::kPrior;
-          link.bandwidth =
-              static_cast<uint64_t>(static_cast<double>(pool.nominal_bandwidth) * (cpu ? kCpuShare : kGpuShare));
+          link.bandwidth = prior_bandwidth(d.facts.type, pool.nominal_bandwidth);
         }
       } else if (const MachineFile::Link* way = way_between(d, p)) {
         link.edge.coherent = link.edge.noncoherent = way->coherent ? BRIM_EDGE_NATIVE : BRIM_EDGE_COPY;

@@ -142,6 +142,10 @@ void classify_devices(Topology& topology);
 // The pool that a device computes from.
 uint32_t own_pool(const Device& device);
 
+// What decoding on a device of that type (BRIM_DEVICE_*) reaches of its memory's nominal bandwidth, where nobody
+// measured.
+uint64_t prior_bandwidth(uint32_t type, uint64_t nominal);
+
 std::string pci_text(uint64_t pci);  // "0000:01:00.0"
 
 // Bytes and budget of the pool from its rules and readings.

@@ -12,9 +12,11 @@ TEST_CASE("each class of machine shows its memory as it is") {
     const char* options;
     bool one_pool;
     uint32_t type;
-  } machines[] = {{"class=gb10", true, BRIM_DEVICE_INTEGRATED},        {"class=jetson", true, BRIM_DEVICE_INTEGRATED},
-                  {"class=gh200", false, BRIM_DEVICE_DISCRETE},        {"class=discrete", false, BRIM_DEVICE_DISCRETE},
-                  {"class=discrete-hmm", false, BRIM_DEVICE_DISCRETE}, {"class=windows", false, BRIM_DEVICE_DISCRETE}};
+    double gigabytes;  // a second, by the data sheet; 0: not known
+  } machines[] = {
+      {"class=gb10", true, BRIM_DEVICE_INTEGRATED, 0},           {"class=jetson", true, BRIM_DEVICE_INTEGRATED, 0},
+      {"class=gh200", false, BRIM_DEVICE_DISCRETE, 4023},        {"class=discrete", false, BRIM_DEVICE_DISCRETE, 1792},
+      {"class=discrete-hmm", false, BRIM_DEVICE_DISCRETE, 1792}, {"class=windows", false, BRIM_DEVICE_DISCRETE, 0}};
   for (const auto& machine : machines) {
     INFO(machine.options);
     {
@@ -27,6 +29,7 @@ TEST_CASE("each class of machine shows its memory as it is") {
       REQUIRE(info.n_heaps == 2);
       const brim_heap_info own = bench.heap(0), host = bench.heap(1);
       CHECK(own.flags == BRIM_HEAP_DEVICE_LOCAL);
+      CHECK(static_cast<double>(own.read_bandwidth) / 1e9 == doctest::Approx(machine.gigabytes).epsilon(0.001));
       CHECK((host.flags & BRIM_HEAP_HOST_VISIBLE) != 0);
       CHECK(host.pool_id[0] == BRIM_POOL_SYSTEM);
       CHECK((own.pool_id[0] == BRIM_POOL_SYSTEM) == machine.one_pool);

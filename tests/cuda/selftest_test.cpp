@@ -1,6 +1,7 @@
 // `brim selftest` on the CUDA device of the test driver, as the owner of a GPU runs it; and the file that it writes,
 // read as a description of the machine.
 #include <doctest/doctest.h>
+#include <stdlib.h>
 
 #include <nlohmann/json.hpp>
 
@@ -46,6 +47,9 @@ TEST_CASE(
   CHECK(has(table, "brim.cuda        -   tg4"));
   CHECK_FALSE(has(table, "GB/s"));
   CHECK_FALSE(has(table, "GMAC/s"));
+
+  setenv("BRIM_TEST_CUDA", "class=discrete", 1);  // which says what its memory is
+  CHECK(has(brim_command(bench + " " + model).out, " of 1792.1 GB/s (data sheet), "));
 
   // Without the driver, as somebody sees it who gets the file.
   const Outcome plan = brim_command("plan " + model + " --on " + report + " --device 'Test CUDA'");

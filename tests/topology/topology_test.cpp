@@ -43,7 +43,8 @@ TEST_CASE("devices, heaps, pools and links of a backend") {
   // The backend claims a petabyte: the system's pool knows better.
   CHECK(t.pools[0].bytes < 1ull << 50);
   CHECK(cpu.heaps[0].available == t.pools[0].available);
-  CHECK(t.pools[0].read_bandwidth == 5000);
+  CHECK(t.pools[0].nominal_bandwidth == 5000);
+  CHECK(t.pools[0].read_bandwidth == 0);  // nobody has measured it
 
   const Device& card = t.devices[1];
   CHECK(card.index == 1);
@@ -56,6 +57,10 @@ TEST_CASE("devices, heaps, pools and links of a backend") {
   CHECK(t.pools[1].available == 900 * kMiB);
   CHECK(card.heaps[1].available == 200 * kMiB);
 
+  // What a backend says of its memory is the data sheet's; kernels reach a share of it.
+  CHECK(t.pools[1].nominal_bandwidth == 100 * kMiB);
+  CHECK(t.link(1, 1).bandwidth == 85 * kMiB);
+  CHECK(t.link(1, 1).from == Source::kPrior);
   // No edge slot: a device uses its own pools in place and copies from the others.
   REQUIRE(t.links.size() == 4);
   CHECK(t.link(0, 0).edge.coherent == BRIM_EDGE_NATIVE);
@@ -182,8 +187,8 @@ TEST_CASE("a bandwidth is kept for the device, driver and build that it was meas
 TEST_CASE("what was measured is the system memory's speed and the processors', and says that it was measured") {
   const Loader loader(config_for({built("device")}));
   Topology t = detect(loader);
-  CHECK(t.link(0, 0).from == Source::kReported);
-  CHECK(t.link(0, 0).bandwidth == 5000);
+  CHECK(t.link(0, 0).from == Source::kPrior);
+  CHECK(t.link(0, 0).bandwidth == 2250);  // of 5000
   set_host_bandwidth(t, 7e9);
   CHECK(t.pools[0].read_bandwidth == 7'000'000'000);
   CHECK(t.pools[0].bandwidth_from == Source::kProbe);

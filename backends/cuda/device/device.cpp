@@ -59,6 +59,20 @@ void search(brim_plugin* plugin) {
   }
 }
 
+// Of a card's memory by its data sheet, bytes/s: clocks are kHz, two transfers each. 0 where the driver does not say,
+// and of integrated devices, whose LPDDR the same formula gives twice its speed on some (design: topology.md A1).
+uint64_t bandwidth_of(const Device* d) {
+  int clock = 0, bits = 0;
+  const auto ask = [&](int* out, CUdevice_attribute which) {
+    return d->cu().DeviceGetAttribute(out, which, d->ordinal) == CUDA_SUCCESS && *out > 0;
+  };
+  if (d->facts.integrated || !ask(&clock, CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE) ||
+      !ask(&bits, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)) {
+    return 0;
+  }
+  return 2000 * static_cast<uint64_t>(clock) * static_cast<uint64_t>(bits) / 8;
+}
+
 void open(Device* d) {
   const Driver& cu = d->cu();
   const auto has = [&](CUdevice_attribute which) { return attribute(cu, d->ordinal, which) != 0; };
@@ -71,6 +85,7 @@ void open(Device* d) {
   d->facts.total = total;
   d->facts.system_total = system_memory().total;
   d->kind = classify(d->facts);
+  d->bandwidth = bandwidth_of(d);
   d->capability = capability_of(cu, d->ordinal);
   d->processors = static_cast<uint32_t>(attribute(cu, d->ordinal, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
   d->shared_memory = static_cast<uint32_t>(attribute(cu, d->ordinal, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK));

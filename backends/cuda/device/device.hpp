@@ -57,7 +57,7 @@ struct Device {
   uint32_t max_groups = 65535;  // of a launch in y and z, which are the tightest
   uint64_t uuid[2] = {}, pci = 0;
   bool reads_host = false;  // the host's memory in place: tried
-  uint64_t bandwidth = 0;   // as described, bytes/s; 0 unknown
+  uint64_t bandwidth = 0;   // of its memory, by the data sheet or as described, bytes/s; 0 unknown
   char name[256] = {}, driver[64] = {}, architecture[96] = {};
 
   std::mutex queue_mutex;         // of everything submitted, and of what waits to be

@@ -50,7 +50,7 @@ typedef struct brim_heap_info {
   uint64_t size;      /* bytes */
   uint64_t alignment; /* of offsets in buffers, a power of two; mapped tensors that miss it are copied */
   uint64_t max_alloc; /* the largest buffer, bytes */
-  uint64_t read_bandwidth, write_bandwidth; /* bytes/s; 0 where unknown */
+  uint64_t read_bandwidth, write_bandwidth; /* bytes/s by the data sheet, of which hosts take a share; 0 where unknown */
 } brim_heap_info;
 
 #define BRIM_DEVICE_CPU 1u

@@ -9,13 +9,14 @@ namespace test_cuda {
 namespace {
 
 constexpr uint64_t kMiB = 1ull << 20;
-// The bits of topology.md's table; totals of machines as they report them.
-constexpr Profile kProfiles[] = {{"discrete", false, false, false, true, 8, 9, 32607 * kMiB},
-                                 {"discrete-hmm", false, true, false, true, 8, 9, 32607 * kMiB},
-                                 {"gb10", true, true, true, true, 12, 1, 122570 * kMiB},
-                                 {"gh200", false, true, true, true, 9, 0, 97871 * kMiB},
-                                 {"jetson", true, false, false, false, 8, 7, 62841 * kMiB},
-                                 {"windows", false, false, false, false, 8, 9, 32607 * kMiB}};
+// The bits of topology.md's table; totals and memory clocks of machines as they report them.
+constexpr Profile kProfiles[] = {
+    {"discrete", false, false, false, true, 8, 9, 32607 * kMiB, 14001000, 512},
+    {"discrete-hmm", false, true, false, true, 8, 9, 32607 * kMiB, 14001000, 512},
+    {"gb10", true, true, true, true, 12, 1, 122570 * kMiB, 8533000, 256},  // twice what its memory does
+    {"gh200", false, true, true, true, 9, 0, 97871 * kMiB, 2619000, 6144},
+    {"jetson", true, false, false, false, 8, 7, 62841 * kMiB, 3199000, 256},
+    {"windows", false, false, false, false, 8, 9, 32607 * kMiB, 0, 512}};
 
 }  // namespace
 

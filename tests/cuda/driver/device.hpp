@@ -28,6 +28,7 @@ struct Profile {
   bool integrated, pageable, host_page_tables, concurrent_managed;
   int major, minor;
   uint64_t total;
+  int memory_clock, memory_bits;  // kHz; 0: the driver does not know
 };
 
 struct Event {
