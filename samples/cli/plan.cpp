@@ -164,6 +164,10 @@ int plan(const PlanCommandOptions& options) {
                    118, "    ") +
            '\n';
   }
+  for (const auto& device : report.at("devices")) {
+    if (const std::string assumed = text_of(device, "assumed"); !assumed.empty())
+      out += wrapped(fmt::format("{} is assumed: {}", text_of(device, "name"), assumed), 118, "    ") + '\n';
+  }
   write_out(out);
   return kOk;
 }

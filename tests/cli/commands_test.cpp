@@ -300,6 +300,19 @@ TEST_CASE("plans are made for machines that are not here, and nothing is loaded 
   const Outcome plan = brim_command("plan llama-3-8b:q4_k_m --on rtx-4090");
   CHECK(plan.code == 0);
   CHECK(has(plan.out, "GDDR6X"));
+  CHECK_FALSE(has(brim_command("plan " + tiny.random + " --on cpu").out, "is assumed"));
+  std::ofstream(tiny.folder / "acme.toml") << R"(name = "acme"
+[[pool]]
+id = "system"
+bytes = "64 GiB"
+nominal_bandwidth = "400 GB/s"
+[[device]]
+name = "Acme NPU"
+type = "accelerator"
+backend = "acme.npu"
+)";
+  const std::string acme = brim_command("plan " + tiny.random + " --on " + quote(tiny.folder / "acme.toml")).out;
+  CHECK(has(acme, "Acme NPU is assumed: acme.npu is not installed; that it can compute what brim."));
   const Outcome run = brim_command("run " + tiny.random + " --prompt a --set runtime.machine=rtx-4090");
   CHECK(run.code == 1);
   CHECK(has(run.err, "described and not here"));
