@@ -256,7 +256,7 @@ void Layer::program_destroy(brim_program* program) {
 Answer Layer::program_run(brim_program* program, brim_queue* queue, const brim_run* run) {
   return make("program_run", [&](brim_error* e) {
     if (!counts_runs_) return table_.program_run(program, queue, run, e);
-    os::start_counting();
+    os::start_counting(reinterpret_cast<const void*>(table_.program_run));
     const brim_status status = table_.program_run(program, queue, run, e);
     last_run_ = os::stop_counting();
     return status;

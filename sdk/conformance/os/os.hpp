@@ -61,11 +61,13 @@ Holdings holdings();
 struct Counted {
   bool known = false;
   uint64_t allocations = 0, maps = 0, environment = 0, threads = 0;
-  uint64_t live = 0;  // allocations less frees; wraps where more was freed
+  uint64_t live = 0;  // allocations less frees, of everybody's; wraps where more was freed
 };
-void start_counting();
+// Of everybody, or of the library alone that holds the address `of`: what its own code calls, itself or through the C
+// and C++ libraries. What a driver does below a call of the library's is the driver's.
+void start_counting(const void* of = nullptr);
 Counted stop_counting();
-// Counts on from what was counted so far.
+// Counts on from what was counted so far, of the same callers.
 void resume_counting();
 // While one lives, its thread's calls are the checker's own.
 class Uncounted {
@@ -77,7 +79,8 @@ class Uncounted {
 // From now on this process's allocations begin full of a pattern that the byte chooses, where the system can do that;
 // 0: as they come.
 void soil_allocations(int with);
-// The n-th allocation from now on, counted from 0, fails once; -1: none. Returns whether the last one set did fail.
+// The n-th allocation from now on of those that are counted, from 0, fails once; -1: none. Returns whether the last one
+// set did fail.
 bool fail_allocation(int64_t n);
 
 }  // namespace check::os

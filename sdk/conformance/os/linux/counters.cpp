@@ -1,8 +1,12 @@
 // The executable's own malloc family, mmap and getenv stand in front of the C library's for every library of the
 // process, so that what a plugin calls can be counted and refused. glibc's functions lie behind, under the names that
 // it exports for interposers; sanitizers and other C libraries have their own ways, and there nothing is counted.
+//
+// Whose call it is, the stack tells: the first frame above those of this program and of the C and C++ libraries, which
+// work for their callers, belongs to the library that wanted it. The dynamic linker's memory is its own.
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -10,8 +14,11 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
+#include <unwind.h>
 
+#include <array>
 #include <atomic>
+#include <utility>
 
 #include "../os.hpp"
 
@@ -31,7 +38,80 @@ thread_local int paused = 0;
 
 #if defined(BRIM_CHECK_COUNTS)
 
-bool counted() { return counting.load(std::memory_order_relaxed) && paused == 0; }
+// Addresses of loaded segments. Written while nothing is counted, and without an allocation.
+struct Segments {
+  struct One {
+    uintptr_t begin, end;
+  };
+  std::array<One, 64> all;
+  size_t n = 0;
+
+  void add(const dl_phdr_info& library) {
+    for (size_t i = 0; i < library.dlpi_phnum && n < all.size(); ++i) {
+      const auto& header = library.dlpi_phdr[i];
+      if (header.p_type != PT_LOAD) continue;
+      const uintptr_t begin = library.dlpi_addr + header.p_vaddr;
+      all[n++] = {begin, begin + header.p_memsz};
+    }
+  }
+  bool hold(uintptr_t address) const {
+    for (size_t i = 0; i < n; ++i)
+      if (address >= all[i].begin && address < all[i].end) return true;
+    return false;
+  }
+};
+std::atomic<bool> own_alone{false};
+Segments own, helpers;  // the library whose calls count, and those that work for their callers
+
+bool helps(const char* path) {
+  if (*path == 0) return true;  // this program
+  const char* slash = strrchr(path, '/');
+  const char* name = slash ? slash + 1 : path;
+  for (const char* one : {"libc.so", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so", "libpthread.so"})
+    if (strncmp(name, one, strlen(one)) == 0) return true;
+  return false;
+}
+
+void find_segments(const void* of) {
+  static const void* known = nullptr;  // they stay as they are, and a thread that was just counted may still look
+  if (std::exchange(known, of) == of) return;
+  own.n = helpers.n = 0;
+  dl_iterate_phdr(
+      [](dl_phdr_info* library, size_t, void* address) {
+        Segments one;
+        one.add(*library);
+        if (one.hold(reinterpret_cast<uintptr_t>(address))) {
+          own.add(*library);
+        } else if (helps(library->dlpi_name)) {
+          helpers.add(*library);
+        }
+        return 0;
+      },
+      const_cast<void*>(of));
+}
+
+// True: the call that this is on the way of is the library's own.
+bool called_by_own() {
+  bool found = false;
+  _Unwind_Backtrace(
+      [](_Unwind_Context* frame, void* out) {
+        const uintptr_t at = _Unwind_GetIP(frame);
+        if (helpers.hold(at)) return _URC_NO_REASON;
+        *static_cast<bool*>(out) = own.hold(at);
+        return _URC_END_OF_STACK;
+      },
+      &found);
+  return found;
+}
+
+bool counted() {
+  if (!counting.load(std::memory_order_relaxed) || paused != 0) return false;
+  if (!own_alone.load(std::memory_order_relaxed)) return true;
+  ++paused;  // the walk may allocate
+  const bool own_call = called_by_own();
+  --paused;
+  return own_call;
+}
 
 // False: this allocation is to fail.
 bool count_allocation() {
@@ -46,14 +126,19 @@ bool count_allocation() {
 }
 
 void count_free(const void* p) {
-  if (p != nullptr && counted()) live.fetch_sub(1, std::memory_order_relaxed);
+  if (p != nullptr && !own_alone.load(std::memory_order_relaxed) && counted())
+    live.fetch_sub(1, std::memory_order_relaxed);
 }
 
 #endif
 
 }  // namespace
 
-void start_counting() {
+void start_counting([[maybe_unused]] const void* of) {
+#if defined(BRIM_CHECK_COUNTS)
+  if (of != nullptr) find_segments(of);
+  own_alone = of != nullptr;
+#endif
   allocations = maps = environment = threads = live = 0;
   counting = true;
 }

@@ -42,7 +42,7 @@ void soil_allocations(int) {}
 
 Holdings holdings() { return {}; }
 
-void start_counting() {}
+void start_counting(const void*) {}
 Counted stop_counting() { return {}; }
 void resume_counting() {}
 Uncounted::Uncounted() = default;
