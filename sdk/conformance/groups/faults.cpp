@@ -61,12 +61,15 @@ template <class Arm, class Taken, class Failed, class Life>
 void every_allocation(Trial& trial, const char* what, double most_seconds, Arm arm, Taken taken, Failed failed,
                       Life life) {
   constexpr int kMost = 20000;
-  const Pace pace;
-  arm(kMost);
-  life();
-  const auto all = static_cast<double>(taken());
-  const double one = pace.seconds();
-  failed();
+  double all = 0, one = 0;
+  for (int i = 0; i < 2; ++i) {  // the first one warms up
+    const Pace pace;
+    arm(kMost);
+    life();
+    all = static_cast<double>(taken());
+    one = pace.seconds();
+    failed();
+  }
   arm(-1);
   // A life that ends early is shorter: by half, on the whole.
   const int step = std::max(1, static_cast<int>(std::min(std::ceil(one / 2 * all / most_seconds), 1000.0)));
