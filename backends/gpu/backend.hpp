@@ -28,8 +28,8 @@ struct Target {
   bool integer_dot = false;
   uint32_t dot_outputs = 4;
   bool dot_all_formats = false;
-  // Whether there are matrix units for products of many rows: of signed bytes, which blocks then take (the kernel
-  // MATMUL_DOT), and of F16 and BF16 (MATMUL_HALF).
+  // Whether there are matrix units for many rows: for products of signed bytes, which blocks then take (the kernel
+  // MATMUL_DOT), of F16 and BF16 (MATMUL_HALF), and for attention (ATTENTION_MMA).
   bool matrix_units = false;
 };
 

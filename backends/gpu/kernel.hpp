@@ -31,8 +31,9 @@ enum class Kernel : uint32_t {
   kSelect,
   kMatmulDot,  // from here on, kernels that a backend may lack
   kMatmulHalf,
+  kAttentionMma,
 };
-inline constexpr uint32_t kKernels = 20, kMostKernels = 22;  // that all have; and those besides
+inline constexpr uint32_t kKernels = 20, kMostKernels = 23;  // that all have; and those besides
 
 struct Launch {
   Kernel kernel;

@@ -439,6 +439,15 @@ void Lowering::lower_attention(const brim_node& node) {
   if (tokens * attr.n_head > kMostSplitRows || n_kv <= kLeastSplit) {
     // Several rows of a sequence share what they read of K and V; wide heads leave no room for that.
     const uint32_t rows = tokens >= 4 && store.k_width <= 256 ? 4 : 1;
+    // By matrix units: 64 rows of a KV head's query heads at once, in one of these widths.
+    const uint32_t widest = std::max(store.k_width, store.v_width);
+    if (info_.numerics == BRIM_NUMERICS_FAST && target_.matrix_units && rows > 1 && dtype != BRIM_DTYPE_F32 &&
+        !latent && store.k_width % 16 == 0 && store.v_width % 16 == 0 && widest <= 256) {
+      const uint32_t width = widest <= 64 ? 64 : widest <= 96 ? 96 : widest <= 128 ? 128 : widest <= 192 ? 192 : 256;
+      const uint64_t blocks = tokens * (attr.n_head / store.n_head) / 64 + info_.bucket->n_seqs;
+      emit_whole(Kernel::kAttentionMma, arguments, attending, {store.n_head, blocks, 1}, {dtype, width});
+      return;
+    }
     const uint64_t tiles = rows == 1 ? tokens : tokens / rows + info_.bucket->n_seqs;
     emit_attention(arguments, attending, {attr.n_head, tiles, 1}, {dtype, rows, store.k_width, values});
     return;

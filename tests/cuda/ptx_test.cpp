@@ -263,6 +263,20 @@ TEST_CASE("ldmatrix gives each lane its part of the rows that the lanes point at
       CHECK(got[32 * matrix + lane] == 4 * (31 - (8 * matrix + lane / 4)) + lane % 4);
     }
   }
+  // Transposed: CuTe's layout of SM75_U16x8_LDSM_T from lane and value to an element of the matrices, row after row.
+  const Layout transposed{{16, 1}, {{2, 8}, {4, 64}}};
+  std::string load_transposed = load;
+  load_transposed.insert(load_transposed.find(".shared"), ".trans");
+  Device other(kernel(body + load_transposed + store, shared));
+  const uint64_t to = other.allocate(512);
+  REQUIRE(other.fault("k", {}, {32}, to) == "");
+  const auto pairs = other.download<uint16_t>(to, 256);
+  for (uint32_t lane = 0; lane < 32; ++lane) {
+    for (uint32_t v = 0; v < 8; ++v) {
+      const uint32_t at = transposed.at(lane, v), row = at / 8, column = at % 8;
+      CHECK(pairs[64 * (v / 2) + 2 * lane + v % 2] == (column % 2 == 0 ? 4 * (31 - row) + column / 2 : 0));
+    }
+  }
   CHECK(says(fault_of(kernel(body + "add.s32 %x3, %x3, 8;\n" + load + store, shared), 32), "not aligned"));
   std::string raced = body;
   raced.erase(raced.find("bar.sync 0;\n"), 12);

@@ -19,6 +19,14 @@ __device__ __forceinline__ void load_matrices(uint (&v)[4], uint address) {
                : "memory");
 }
 
+// The same, each matrix transposed, its elements of 2 bytes: B of which neighbours along N lie next to each other.
+__device__ __forceinline__ void load_matrices_transposed(uint (&v)[4], uint address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+               : "r"(address)
+               : "memory");
+}
+
 // c += a b of signed bytes, K = 32.
 __device__ __forceinline__ void multiply_bytes_32(int (&c)[4], const uint (&a)[4], uint b0, uint b1) {
   asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"

@@ -26,9 +26,10 @@
 namespace brim_cuda {
 namespace {
 
-constexpr Part attention = Part::kAttention, copy = Part::kCopy, elementwise = Part::kElementwise, items = Part::kItems,
-               matmul = Part::kMatmul, matmul_dot = Part::kMatmulDot, matmul_half = Part::kMatmulHalf,
-               matvec = Part::kMatvec, matvec_dot = Part::kMatvecDot, quantise = Part::kQuantise, rows = Part::kRows;
+constexpr Part attention = Part::kAttention, attention_mma = Part::kAttentionMma, copy = Part::kCopy,
+               elementwise = Part::kElementwise, items = Part::kItems, matmul = Part::kMatmul,
+               matmul_dot = Part::kMatmulDot, matmul_half = Part::kMatmulHalf, matvec = Part::kMatvec,
+               matvec_dot = Part::kMatvecDot, quantise = Part::kQuantise, rows = Part::kRows;
 constexpr bool ptx = true, cubin = false;
 
 const Image* find_image(Part part, bool is_ptx, uint32_t capability) {
@@ -57,6 +58,8 @@ Part name_kernel(const Launch& launch, char (&name)[64]) {
       return format(attention, "attention_%u_%u_%u", c[0], c[1], std::bit_ceil(c[3]));
     case Kernel::kAttentionJoin:
       return format(attention, "attention_join");
+    case Kernel::kAttentionMma:
+      return format(attention_mma, "attention_mma_%u_%u", c[0], c[1]);
     case Kernel::kBatched:
       return format(items, "batched");
     case Kernel::kCombine:

@@ -11,14 +11,15 @@ namespace brim_cuda {
 struct Device;
 
 // Threads of a block, by Kernel.
-inline constexpr uint32_t kThreads[kMostKernels] = {128, 64,  64, 64, 64, 64, 64, 64, 64, 32,  256,
-                                                    64,  128, 256, 64, 64, 64, 64, 64, 64, 256, 256};
+inline constexpr uint32_t kThreads[kMostKernels] = {128, 64,  64, 64, 64, 64, 64, 64, 64,  32,  256, 64,
+                                                    128, 256, 64, 64, 64, 64, 64, 64, 256, 256, 128};
 inline constexpr uint32_t kDotOutputs = 8;         // of a block of matvec_dot
 inline constexpr uint32_t kMatrixCapability = 80;  // the least that kernels of tensor cores are compiled for
 
 // Files of kernels/.
 enum class Part : uint32_t {
   kAttention,
+  kAttentionMma,
   kCopy,
   kElementwise,
   kItems,
@@ -30,7 +31,7 @@ enum class Part : uint32_t {
   kQuantise,
   kRows
 };
-inline constexpr uint32_t kParts = 11;
+inline constexpr uint32_t kParts = 12;
 
 struct Image {
   Part part;

@@ -92,8 +92,10 @@ struct Shape {
   uint32_t heads, heads_kv, k_width, v_width;
 };
 
+// nan_at_end: the last number of V of a sequence's last token is NaN, which rows before it do not see.
 Case attention_case(Maker& make, uint32_t dtype, uint64_t must, const Shape& shape,
-                    const std::vector<std::pair<uint32_t, uint32_t>>& sequences, bool window_state = false) {
+                    const std::vector<std::pair<uint32_t, uint32_t>>& sequences, bool window_state = false,
+                    bool nan_at_end = false) {
   const bool latent = (must & BRIM_ATTENTION_V_FROM_K) != 0;
   const uint32_t stored_v = latent ? 0 : shape.v_width;
   brim_attention_attr a{};
@@ -106,7 +108,7 @@ Case attention_case(Maker& make, uint32_t dtype, uint64_t must, const Shape& sha
   Case c;
   c.name = std::to_string(shape.heads) + " heads on " + std::to_string(shape.heads_kv) + ", K " +
            std::to_string(shape.k_width) + ", V " + std::to_string(shape.v_width) +
-           (window_state ? ", window state" : "");
+           (window_state ? ", window state" : "") + (nan_at_end ? ", a NaN at the end" : "");
   c.op = BRIM_OP_ATTENTION;
   c.must = must;
   c.dtype = dtype;
@@ -132,6 +134,7 @@ Case attention_case(Maker& make, uint32_t dtype, uint64_t must, const Shape& sha
     s.length = length;
     const uint64_t all_k = uint64_t{length} * shape.heads_kv * shape.k_width;
     s.before = storable(make, dtype, all_k + uint64_t{length} * shape.heads_kv * stored_v);
+    if (nan_at_end) s.before.back() = std::nan("");
     for (uint32_t r = 0; r < fresh; ++r, ++row) {
       const uint32_t place = length - fresh + r;
       const uint32_t end = must & BRIM_ATTENTION_CAUSAL ? place + 1 : length;
@@ -176,7 +179,8 @@ void add_attention(Maker& make, Cases& cases) {
   constexpr uint64_t kCausal = BRIM_ATTENTION_CAUSAL;
   const std::vector<std::pair<uint32_t, uint32_t>> one = {{1, 1}}, few = {{1, 67}, {5, 5}, {4, 36}},
                                                    decode = {{1, 130}, {1, 1}, {1, 33}},
-                                                   far = {{1, 700}, {2, 531}};  // more than one piece of any backend
+                                                   far = {{1, 700}, {2, 531}},  // more than one piece of any backend
+      many = {{37, 100}, {1, 90}, {19, 19}};                                    // prefill, whose rows go together
   for (const uint32_t dtype : kStored) {
     cases.push_back(write_case(make, dtype, false));
     cases.push_back(write_case(make, dtype, true));
@@ -198,6 +202,14 @@ void add_attention(Maker& make, Cases& cases) {
     cases.push_back(attention_case(make, dtype, kCausal | BRIM_ATTENTION_SLIDING_WINDOW, {4, 2, 64, 64}, few, true));
     cases.push_back(attention_case(make, dtype, kCausal | BRIM_ATTENTION_V_FROM_K, {6, 1, 96, 64}, few));
     cases.push_back(attention_case(make, dtype, kCausal | BRIM_ATTENTION_V_FROM_K, {6, 1, 96, 64}, decode));
+    // In runs of 32 alone is Q8_0 exact.
+    const bool q8 = dtype == BRIM_DTYPE_Q8_0;
+    cases.push_back(attention_case(make, dtype, kCausal, {6, 2, 64, 64}, many, false, !q8));
+    cases.push_back(attention_case(make, dtype, 0, {3, 3, q8 ? 96u : 80u, q8 ? 32u : 48u}, many));
+    cases.push_back(attention_case(make, dtype, kCausal | BRIM_ATTENTION_SLIDING_WINDOW | BRIM_ATTENTION_SINKS,
+                                   {4, 1, 128, 128}, many));
+    cases.push_back(attention_case(make, dtype, kCausal | BRIM_ATTENTION_SOFTCAP, {2, 1, 192, 128}, many));
+    cases.push_back(attention_case(make, dtype, kCausal | BRIM_ATTENTION_SLIDING_WINDOW, {4, 2, 256, 256}, many, true));
   }
   cases.push_back(attention_case(make, BRIM_DTYPE_F32, kCausal, {3, 1, 5, 7}, few));
 }

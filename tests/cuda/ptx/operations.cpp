@@ -426,9 +426,11 @@ void Decoder::matrix() {
     all_lanes();
     return finish(step);
   }
-  const std::string &n = s.opcode[4], &space = s.opcode[5];
-  if (s.opcode.size() != 7 || s.opcode[3] != "m8n8" || (n != "x1" && n != "x2" && n != "x4") ||
-      (space != "shared" && space != "shared::cta") || s.opcode[6] != "b16") {
+  out.variant = s.opcode[5] == "trans" ? 1 : 0;
+  if (s.opcode.size() != 7u + out.variant) unknown();
+  const std::string &n = s.opcode[4], &space = s.opcode[5 + out.variant];
+  if (s.opcode[3] != "m8n8" || (n != "x1" && n != "x2" && n != "x4") || (space != "shared" && space != "shared::cta") ||
+      s.opcode.back() != "b16") {
     unknown();
   }
   each_of(argument(), static_cast<u32>(n[1] - '0'), true);

@@ -142,8 +142,8 @@ Step mma_step(const std::string& shape, const std::string& types, uint32_t* a, u
   return nullptr;
 }
 
-// ldmatrix: lanes 8 i to 8 i + 7 say where the rows of matrix i lie, 16 bytes each; of every matrix a lane gets 4 bytes
-// of row lane / 4, those at 4 (lane % 4).
+// ldmatrix: lanes 8 i to 8 i + 7 say where the rows of matrix i lie, 8 elements of 2 bytes each; of every matrix a lane
+// gets elements 2 (lane % 4) and the next of row lane / 4, or, where variant is 1 (.trans), of column lane / 4.
 void load_matrices(Warp& w, const Instruction& in, uint32_t mask) {
   if (mask != ~0u) fail_in(w, in, static_cast<uint32_t>(std::countr_zero(~mask)), "does not take part in ldmatrix");
   const std::byte* row[32];
@@ -152,7 +152,13 @@ void load_matrices(Warp& w, const Instruction& in, uint32_t mask) {
   }
   for (uint32_t i = 0; i < in.n_to; ++i) {
     for (uint32_t lane = 0; lane < 32; ++lane) {
-      std::memcpy(&w.row<uint32_t>(in.to[i])[lane], row[8 * i + lane / 4] + 4 * (lane % 4), 4);
+      const uint32_t pair = 2 * (lane % 4), other = lane / 4;
+      uint16_t v[2];
+      for (uint32_t j = 0; j < 2; ++j) {
+        const uint32_t r = in.variant == 0 ? other : pair + j, column = in.variant == 0 ? pair + j : other;
+        std::memcpy(&v[j], row[8 * i + r] + 2 * column, 2);
+      }
+      w.row<uint32_t>(in.to[i])[lane] = v[0] | uint32_t{v[1]} << 16;
     }
   }
 }
