@@ -117,9 +117,30 @@ __device__ __forceinline__ void bring(KvTile<kWidth>& tile, const KvStore& s, ui
   }
 }
 
-// Adds P V of a tile. Where some rows do not see all of it (kMasked), what they do not see may be anything, and 0 times
-// NaN or infinity is no zero: such values of V count as 0, and whatever sees one (P is not 0) becomes NaN.
-template <bool kMasked, uint kWidth>
+// 0x8000 for each half that is infinite or NaN, among other bits: all bits of its exponent are ones, and one more
+// carries.
+__device__ __forceinline__ uint not_finite(uint halves) { return (halves & 0x7fff7fffu) + 0x04000400u; }
+
+// Whether the tile's V has such a value.
+template <uint kWidth>
+__device__ __forceinline__ bool any_not_finite(uint v_at) {
+  uint found = 0;
+#pragma unroll
+  for (uint k = 0; k < KvTile<kWidth>::kTokens / 16; ++k) {
+#pragma unroll
+    for (uint n = 0; n < kWidth / 8; n += 2) {
+      uint v[4];
+      load_matrices_transposed(v, v_at + 16 * k * KvTile<kWidth>::kVRow + 16 * n);
+#pragma unroll
+      for (uint i = 0; i < 4; ++i) found |= not_finite(v[i]);
+    }
+  }
+  return __any_sync(~0u, (found & 0x80008000u) != 0) != 0;
+}
+
+// Adds P V of a tile. What a row does not see may be anything, and 0 times NaN or infinity is no zero: where there is
+// such a value and a row that does not see all (kCareful), it counts as 0, and what sees it (P is not 0) becomes NaN.
+template <bool kCareful, uint kWidth>
 __device__ __forceinline__ void add_values(float (&sum)[kWidth / 8][4],
                                            const uint (&p)[KvTile<kWidth>::kTokens / 16][4], uint v_at) {
 #pragma unroll
@@ -131,11 +152,11 @@ __device__ __forceinline__ void add_values(float (&sum)[kWidth / 8][4],
     for (uint n = 0; n < kWidth / 8; n += 2) {
       uint v[4];
       load_matrices_transposed(v, v_at + 16 * k * KvTile<kWidth>::kVRow + 16 * n);
-      if constexpr (kMasked) {
+      if constexpr (kCareful) {
         uint bad[4];
 #pragma unroll
-        for (uint i = 0; i < 4; ++i) {  // the exponent's bits are all ones: adding one to them carries
-          bad[i] = ((v[i] & 0x7fff7fffu) + 0x04000400u) >> 15 & 0x10001u;
+        for (uint i = 0; i < 4; ++i) {
+          bad[i] = not_finite(v[i]) >> 15 & 0x10001u;
           v[i] &= ~(bad[i] * 0xffffu);
           bad[i] *= 0x3c00u;
         }
@@ -313,7 +334,7 @@ __device__ void attention_mma(const AttentionArguments& a, Step step) {
       total[r] += x + y;
       p[n / 2][n % 2 * 2 + r] = halves_of(x, y);
     }
-    if (masked) {
+    if (masked && any_not_finite<kWidth>(v_now)) {
       add_values<true, kWidth>(sum, p, v_now);
     } else {
       add_values<false, kWidth>(sum, p, v_now);
