@@ -178,16 +178,16 @@ struct FlatFamily {
     Floats acc[G * T];
     unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { acc[i] = out[i / T * kTokenBlock + i % T]; });
     for (int b = 0; b < blocks; ++b, activations += sizeof(Block)) {
-      Lanes sum[G * T];
-      unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = Form::kRest ? tiles[i / T].start[b] : lanes_zero(); });
+      Sums<G, T> sum;
+      sum.start([&](int g) BRIM_INLINE_LAMBDA { return Form::kRest ? tiles[g].start[b] : lanes_zero(); });
       const Lanes* codes[G];
       unroll<G>([&](auto g) BRIM_INLINE_LAMBDA { codes[g] = tiles[g].w[b]; });
       const int8_t* q = reinterpret_cast<const Block*>(activations)->q;
-      add_products<Form, 8, G, T, false>(sum, codes, nullptr, q, stride);
+      sum.template add<Form, 8, false>(codes, nullptr, q, stride);
       unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA {
         const Tile& tile = tiles[i / T];
         const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(i % T) * stride);
-        finish(sum[i], tile.d[b], tile.m[b], *a, acc[i]);
+        finish(sum.template at<i>(), tile.d[b], tile.m[b], *a, acc[i]);
       });
     }
     unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { out[i / T * kTokenBlock + i % T] = acc[i]; });

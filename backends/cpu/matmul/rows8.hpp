@@ -7,9 +7,9 @@
 //
 // For one token, every block is unpacked in registers and multiplied at once: the weights stream through and nothing
 // but the activation (a few KiB, in L1) is read twice. For several tokens, a chunk of 256 k of two groups is unpacked
-// once into two tiles (under 3 KiB each, in L1) and multiplied with every token of a token block, four at a time: eight
-// sums in registers, where six loads (two of codes, four of activations) feed eight multiplications, so that the
-// multiplications are what bounds it. The activations of a token block stay in half of a 512 KiB L2 while all row
+// once into two tiles (under 5 KiB each, in L1) and multiplied with every token of a token block, four at a time: eight
+// sums in registers (sums.hpp), where six loads (two of codes, four of activations) feed eight multiplications, so that
+// the multiplications are what bounds it. The activations of a token block stay in half of a 512 KiB L2 while all row
 // groups pass. Both ways add the same exact integer sums to the same F32 accumulators in the same order along K.
 //
 // Packed weights (blocks8.hpp) go the same ways, a group being one stretch of memory: one token takes four groups, a
@@ -25,6 +25,7 @@
 #include <algorithm>
 
 #include "matmul/blocks8.hpp"
+#include "matmul/sums.hpp"
 
 namespace brim_cpu {
 
@@ -117,6 +118,10 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
     }
     const uint8_t* a = activations + static_cast<size_t>(b) * sizeof(typename Family::Block);
     int64_t t = 0;
+    if constexpr (kTileTokens > 4) {
+      for (; t + kTileTokens <= tokens; t += kTileTokens, a += kTileTokens * stride)
+        Family::template accumulate<G, kTileTokens>(tiles, chunk, a, stride, acc + t);
+    }
     for (; t + 4 <= tokens; t += 4, a += 4 * stride)
       Family::template accumulate<G, 4>(tiles, chunk, a, stride, acc + t);
     for (; t + 2 <= tokens; t += 2, a += 2 * stride)
@@ -199,32 +204,6 @@ void multiply_packed(const void* weights, size_t row_bytes, int64_t row_begin, i
     return;
   }
   multiply_tokens<Family>(group, row_begin, row_end, activations, prepared_stride, tokens, out, out_stride, blocks);
-}
-
-// sum[g * T + t] += the products of N consecutive codes of tile g, in their form, with 4 * N activations of token t,
-// times scale[g] where Scaled.
-template <class Form, int N, int G, int T, bool Scaled>
-BRIM_INLINE void add_products(Lanes* sum, const Lanes* const* w, const Lanes* const* scale, const int8_t* q,
-                              size_t stride) {
-  constexpr int kSteps = std::min(N, Form::kSteps);
-  const auto add = [&](Lanes& to, Lanes chain, int g)
-                       BRIM_INLINE_LAMBDA { to = Scaled ? dot_scaled(to, chain, *scale[g]) : dot_plain(to, chain); };
-  unroll<N / kSteps>([&](auto s) BRIM_INLINE_LAMBDA {
-    Lanes chain[G * T];
-    unroll<kSteps>([&](auto i) BRIM_INLINE_LAMBDA {
-      const int j = s * kSteps + i;
-      unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
-        const Lanes a = broadcast4(q + static_cast<size_t>(t) * stride + 4 * j);
-        unroll<G>([&](auto g) BRIM_INLINE_LAMBDA {
-          Lanes& c = chain[g * T + t];
-          const Lanes* codes = w[g] + j * Form::kParts;
-          c = i == 0 ? Form::first(codes, a) : Form::step(c, codes, a);
-          if constexpr (kSteps == 1) add(sum[g * T + t], c, g);
-        });
-      });
-    });
-    if constexpr (kSteps > 1) unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { add(sum[i], chain[i], i / T); });
-  });
 }
 
 // What the products of N codes of a tile lack, as a chain.

@@ -324,8 +324,8 @@ struct SuperFamily {
   static BRIM_INLINE void accumulate(const Tile* tiles, int, const uint8_t* activations, size_t stride, Floats* acc) {
     constexpr int kVectors = Format::kScaleVectors;
     const int8_t* q = reinterpret_cast<const Block*>(activations)->q;
-    Lanes sum[G * T];
-    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = Form::kRest ? tiles[i / T].start : lanes_zero(); });
+    Sums<G, T> sum;
+    sum.start([&](int g) BRIM_INLINE_LAMBDA { return Form::kRest ? tiles[g].start : lanes_zero(); });
     for (int s = 0; s < kScales; ++s) {
       const Lanes* codes[G];
       const Lanes* scale[G];
@@ -333,11 +333,11 @@ struct SuperFamily {
         codes[g] = tiles[g].w + s * kVectors * Form::kParts;
         scale[g] = &tiles[g].header.scale[s];
       });
-      add_products<Form, kVectors, G, T, true>(sum, codes, scale, q + 4 * kVectors * s, stride);
+      sum.template add<Form, kVectors, true>(codes, scale, q + 4 * kVectors * s, stride);
     }
     unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA {
       const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(i % T) * stride);
-      finish(sum[i], tiles[i / T].header, *a, acc[i / T * kTokenBlock + i % T]);
+      finish(sum.template at<i>(), tiles[i / T].header, *a, acc[i / T * kTokenBlock + i % T]);
     });
   }
 };
