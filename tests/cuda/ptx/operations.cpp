@@ -31,9 +31,11 @@ float half_to_float(uint16_t bits) {
   return std::bit_cast<float>(sign | (exponent == 31 ? 255u : exponent + 112u) << 23 | fraction << 13);
 }
 
-uint16_t float_to_half(float x) {
-  const uint32_t bits = std::bit_cast<uint32_t>(x), sign = bits >> 16 & 0x8000u;
-  const double magnitude = std::fabs(static_cast<double>(x));
+namespace {
+
+uint16_t double_to_half(double x) {
+  const uint32_t sign = std::signbit(x) ? 0x8000u : 0;
+  const double magnitude = std::fabs(x);
   if (std::isnan(x)) return 0x7fff;
   if (magnitude >= 65520) return static_cast<uint16_t>(sign | 0x7c00u);
   if (magnitude == 0) return static_cast<uint16_t>(sign);  // frexp has no exponent for it
@@ -46,6 +48,10 @@ uint16_t float_to_half(float x) {
   const uint32_t h = unit == -24 ? whole : (static_cast<uint32_t>(unit + 25) << 10) + (whole - 1024u);
   return static_cast<uint16_t>(sign | h);
 }
+
+}  // namespace
+
+uint16_t float_to_half(float x) { return double_to_half(x); }
 
 uint16_t float_to_bfloat(float x) {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
@@ -63,6 +69,21 @@ using s64 = int64_t;
 
 float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
 float unit_clamp(float x) { return x > 0 ? std::min(x, 1.0f) : 0.0f; }
+
+// a * b + c, or - c, of the F16 in both halves, each rounded once. A double holds the product; where the sum does not
+// fit into it, its last bit says so (rounding to odd), and rounding that again is rounding once.
+constexpr u32 kTwoOnes = 0x3c003c00u;
+u32 two_halves(u32 a, u32 b, u32 c, bool negative) {
+  const auto one_half = [&](u32 shift) {
+    const double p = double{half_to_float(static_cast<u16>(a >> shift))} * half_to_float(static_cast<u16>(b >> shift));
+    const double q = (negative ? -1.0 : 1.0) * half_to_float(static_cast<u16>(c >> shift));
+    double y = p + q;
+    const double back = y - p, lost = (p - (y - back)) + (q - back);
+    if (lost != 0 && (std::bit_cast<u64>(y) & 1) == 0) y = std::nextafter(y, lost > 0 ? HUGE_VAL : -HUGE_VAL);
+    return u32{double_to_half(y)} << shift;
+  };
+  return one_half(0) | one_half(16);
+}
 
 // Compiled apart, so that no compiler folds them under the rounding it knows.
 __attribute__((noipa)) float sum(float a, float b) { return a + b; }
@@ -633,6 +654,12 @@ void Decoder::run() {
     return finish(
         two<u32, float, float>([](float a, float b) { return u32{float_to_half(a)} << 16 | float_to_half(b); }));
   }
+  if (type == "f16x2" && (op == "sub" || (op == "fma" && rounding() == "rn"))) {
+    to(argument(), 4);
+    for (size_t i = 1; i < s.arguments.size(); ++i) from(argument(), 4);
+    if (op == "sub") return finish(two<u32, u32, u32>([](u32 a, u32 b) { return two_halves(a, kTwoOnes, b, true); }));
+    return finish(three<u32, u32, u32>([](u32 a, u32 b, u32 c) { return two_halves(a, b, c, false); }));
+  }
   if (op == "cvt") {
     const std::string& source = type;
     const std::string& target = s.opcode[s.opcode.size() - 2];
@@ -697,7 +724,10 @@ void Decoder::run() {
   if ((op == "and" || op == "or" || op == "xor" || op == "not") && type == "pred") {
     to(argument(), 0);
     predicate(argument(), 1);
-    if (op != "not") predicate(argument(), 2);
+    // With a number that is true, xor is not.
+    const bool inverts = op == "not" || (op == "xor" && s.arguments.back().kind == Argument::kImmediate);
+    if (inverts && op == "xor" && argument().bits == 0) unknown();
+    if (!inverts) predicate(argument(), 2);
     const auto a = [](Warp& w, const Instruction& in) {
       return (in.variant & 1) != 0 ? ~w.truth[in.from[0].index] : w.truth[in.from[0].index];
     };
@@ -705,7 +735,7 @@ void Decoder::run() {
     static constexpr auto second = [](Warp& w, const Instruction& in) {
       return (in.variant & 2) != 0 ? ~w.truth[in.from[1].index] : w.truth[in.from[1].index];
     };
-    if (op == "not")
+    if (inverts)
       return finish([](Warp& w, const Instruction& in, u32 m) { set_truth(w, in.to[0], m, ~first(w, in)); });
     if (op == "and")
       return finish(
