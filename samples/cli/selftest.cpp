@@ -248,7 +248,7 @@ Command add_selftest(CLI::App& program) {
   add_runtime_options(*app, options->runtime);
   app->footer(
       "Examples:\n"
-      "  brim selftest --device cuda --set backend.cuda.gpus=true model.gguf --save here.toml\n"
+      "  brim selftest --device cuda model.gguf --save here.toml\n"
       "  brim selftest --device 1 --group ops,programs");
   return {app, [options] { return selftest(*options); }};
 }

@@ -37,14 +37,13 @@ void search(brim_plugin* plugin) {
   }
   int n = 0;
   check(cu.DeviceGetCount(&n), "counting devices");
-  const bool offered = plugin->gpus || plugin->driver_path[0] != 0;
   for (int i = 0; i < n; ++i) {
     CUdevice device = 0;
     check(cu.DeviceGet(&device, i), "finding a device");
     if (const uint32_t capability = capability_of(cu, device); capability < kLeastCapability) {
       std::snprintf(plugin->why, sizeof plugin->why, "a device has compute capability %u.%u; 7.5 or newer is needed",
                     capability / 10, capability % 10);
-    } else if (offered) {
+    } else if (plugin->gpus) {
       plugin->found.push_back({device, nullptr});
     }
   }
@@ -52,10 +51,7 @@ void search(brim_plugin* plugin) {
   if (n == 0) {
     std::snprintf(plugin->why, sizeof plugin->why, "the CUDA driver shows no device");
   } else {
-    std::snprintf(plugin->why, sizeof plugin->why,
-                  "this backend has not been tried on a GPU yet, so the GPUs here (%d) are used only where "
-                  "backend.cuda.gpus = true says so",
-                  n);
+    std::snprintf(plugin->why, sizeof plugin->why, "backend.cuda.gpus = false leaves out the GPUs here (%d)", n);
   }
 }
 

@@ -4,9 +4,6 @@
 // wrapped. Every entry makes it current for as long as it runs (Current). Both handles of a device that is opened twice
 // share one Device, so that their queues and fences meet; what is lost is lost until the last handle is closed.
 //
-// No GPU has run these kernels: real devices are offered only if the setting `gpus` is true. A driver that was named by
-// the setting `driver` is somebody's choice already, and its devices are offered.
-//
 // A described device is a Device without a context: no driver is asked about it, and it only plans.
 #pragma once
 
@@ -25,7 +22,7 @@ struct brim_plugin {
   explicit brim_plugin(brim::backend::Memory from) : memory(from), found(from) {}
 
   brim::backend::Memory memory;
-  bool gpus = false;
+  bool gpus = true;
   bool searched = false;
   char driver_path[1024] = {};  // empty: the system's
   std::mutex mutex;
@@ -71,7 +68,15 @@ struct Device {
   bool live() const { return context != nullptr; }
   const Driver& cu() const { return plugin->driver; }
   Target target() const {
-    return {host(), max_groups, kThreads, true, kDotOutputs, true, capability >= kMatrixCapability};
+    return {host(),
+            max_groups,
+            kThreads,
+            true,
+            kDotOutputs,
+            true,
+            capability >= kMatrixCapability,
+            multiplies_halves_fast(capability),
+            true};
   }
 };
 
