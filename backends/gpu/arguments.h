@@ -16,9 +16,10 @@ struct Run {
   uint reserved0;
 };
 
-// Up to four dimensions, outermost first; `result` is contiguous unless it has strides of its own.
+// Up to four dimensions, outermost first; `result` is contiguous unless it has strides of its own. Of a backend that
+// fuses, a GLU may write what QUANTISE would make of its result, and need not write that: each is 0 where absent.
 struct ElementwiseArguments {
-  uint64_t a, b, result;
+  uint64_t a, b, result, codes, scales;
   Size dim[4];
   uint a_stride[4], b_stride[4];
   float scale, bias, lo, hi, cap, alpha, limit;
@@ -31,9 +32,10 @@ struct CopyArguments {
   uint x_stride[4], result_stride[4];
 };
 
-// Rows of `width` values; the outer three dimensions have strides in x, the output is contiguous.
+// Rows of `width` values; the outer three dimensions have strides in x, the output is contiguous. Codes and scales are as
+// those of ELEMENTWISE.
 struct NormArguments {
-  uint64_t x, weight, bias, mask, result;  // 0 where absent
+  uint64_t x, weight, bias, mask, result, codes, scales;  // 0 where absent
   Size dim[3];
   uint x_stride[3], mask_stride[3];
   uint width;
@@ -63,17 +65,20 @@ struct SelectArguments {
 
 // Row r of x is (r / inner, r % inner). Its matrix is 0 of PLAIN products, the inner index of products by HEADS, and
 // what `index` says for it of GROUPED ones. Of a weight in pieces a launch has some rows of a matrix (`n` of
-// `result_row`) or, of several matrices, those from first_matrix on. The x of MATVEC_DOT and MATMUL_DOT is what QUANTISE made.
+// `result_row`) or, of several matrices, those from first_matrix on. The x of MATVEC_DOT and MATMUL_DOT is what QUANTISE
+// made. Of a backend that fuses, `add` may be another value, whose rows are added to those of the result.
 struct ProductArguments {
-  uint64_t w, x, bias, result, index;
+  uint64_t w, x, bias, result, index, add;
   uint64_t row_bytes, matrix_bytes;
   Size outer;
   uint inner, n, k, result_row;
   uint first_matrix, n_matrices, matrices, x_scales;  // x_scales: bytes from a quantised x's codes to its scales
   uint x_outer, x_inner, index_outer, index_inner;
+  uint add_row, reserved0;
 };
 
-// Row r of x is (r / inner, r % inner); rows of codes, a byte a value, and of scales, 8 bytes for 32, are contiguous.
+// Row r of x is (r / inner, r % inner); rows of codes, a byte a value, and of scales, 8 bytes for 32, are contiguous. HALVE
+// writes F16 to `codes` and no scales.
 struct QuantiseArguments {
   uint64_t x, codes, scales;
   Size outer;

@@ -31,6 +31,10 @@ struct Target {
   // Whether there are matrix units for many rows: for products of signed bytes, which blocks then take (the kernel
   // MATMUL_DOT), of F16 and BF16 (MATMUL_HALF), and for attention (ATTENTION_MMA).
   bool matrix_units = false;
+  // Whether those units multiply F16 so fast that blocks are rather unpacked to it (MATMUL_UNPACKED, HALVE).
+  bool unpacks = false;
+  // Whether norms and GLUs write the codes of their results where products take those, and products add a value.
+  bool fuses = false;
 };
 
 struct BufferFacts {

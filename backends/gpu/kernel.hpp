@@ -32,8 +32,10 @@ enum class Kernel : uint32_t {
   kMatmulDot,  // from here on, kernels that a backend may lack
   kMatmulHalf,
   kAttentionMma,
+  kMatmulUnpacked,
+  kHalve,
 };
-inline constexpr uint32_t kKernels = 20, kMostKernels = 23;  // that all have; and those besides
+inline constexpr uint32_t kKernels = 20, kMostKernels = 25;  // that all have; and those besides
 
 struct Launch {
   Kernel kernel;

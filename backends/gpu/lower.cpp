@@ -1,7 +1,8 @@
 // From a list of nodes to launches: each node becomes one to three kernels with their arguments, and a note of what
 // memory they touch. What depends on the order of launches is in schedule.hpp, not here.
 //
-// The cosines of ROPE are made once for all nodes with the same attributes. Nodes are not fused otherwise.
+// The cosines of ROPE are made once for all nodes with the same attributes. Where the target fuses, a norm or a GLU
+// quantises its own result for the products that take it so, and a product adds the value that the next node would.
 #include <cmath>
 
 #include "lowering.hpp"
@@ -45,7 +46,7 @@ void Lowering::run() {
     if (const Verdict verdict = judge(*info_.graph, node); verdict.why != nullptr) {
       fail(BRIM_UNSUPPORTED, "node %u (op %u, revision %u): %s", index, node.op, node.op_rev, verdict.why);
     }
-    if (!is_view_op(node.op)) lower_node(node);
+    if (!is_view_op(node.op) && now_ != fused_) lower_node(node);
   }
   if (live_ && workspace_bound_ < out_.workspace) {
     fail(BRIM_INVALID_ARGUMENT, "the workspace (binding of value 0) has %llu bytes; the program needs %llu",
@@ -97,7 +98,9 @@ void Lowering::lower_elementwise(const brim_node& node) {
   }
   arguments.b = b.address;
   four_strides(b, y, arguments.b_stride);
-  emit_items(Kernel::kElementwise, arguments, touches_of(node), elements_of(desc(node.out[0])), {node.op, kind});
+  Touches touches = touches_of(node);
+  if (node.op == BRIM_OP_GLU) quantise_with(node.out[0], arguments, touches);
+  emit_items(Kernel::kElementwise, arguments, touches, elements_of(desc(node.out[0])), {node.op, kind});
 }
 
 void Lowering::emit_copy(const Tensor& x, Tensor to, const Touches& touches, uint64_t elements) {
@@ -200,7 +203,9 @@ void Lowering::lower_norm(const brim_node& node) {
     if (node.op != BRIM_OP_L2_NORM) arguments.weight = address_or_0(node, 1);
     if (node.op == BRIM_OP_LAYER_NORM) arguments.bias = address_or_0(node, 2);
   }
-  emit(Kernel::kNorm, arguments, touches_of(node), {bound_of(rows_of(desc(node.in[0]))), 1, 1}, {node.op});
+  Touches touches = touches_of(node);
+  if (node.op != BRIM_OP_SOFTMAX) quantise_with(node.out[0], arguments, touches);
+  emit(Kernel::kNorm, arguments, touches, {bound_of(rows_of(desc(node.in[0]))), 1, 1}, {node.op});
 }
 
 void Lowering::lower_select(const brim_node& node) {

@@ -12,8 +12,6 @@
 
 namespace brim_gpu {
 
-inline Size size_of(brim_dim dim) { return {dim.sym, dim.k}; }
-
 class Lowering {
  public:
   Lowering(const Target& target, const brim_program_info& info, bool live, uint64_t blob_address, Lowered& out)
@@ -41,8 +39,10 @@ class Lowering {
     brim_value position, factors;
     Range table;
   };
+  enum class Rows { kFloats, kBytes, kHalves };  // as which a product takes x
   struct Quantised {
     brim_value x;
+    Rows as;
     Range range;  // its codes, then its scales (kernels/quantise)
   };
 
@@ -63,7 +63,7 @@ class Lowering {
   Size rows_of(const brim_value_desc& v) const {
     Size rows{BRIM_SYM_NONE, 1};
     for (uint32_t i = 0; i + 1 < v.rank; ++i) rows = product(rows, v.dim[i]);
-    return rows;
+    return known(rows);
   }
   static Size product(Size a, brim_dim b) {
     if (a.symbol != BRIM_SYM_NONE && b.sym != BRIM_SYM_NONE) {
@@ -73,6 +73,12 @@ class Lowering {
     if (factor > UINT32_MAX) fail(BRIM_UNSUPPORTED, "a value has more rows than 32 bits count");
     return {a.symbol != BRIM_SYM_NONE ? a.symbol : b.sym, static_cast<uint32_t>(factor)};
   }
+  // A step has a token at least: where it can have no more, kernels need not look how many there are.
+  Size known(Size s) const {
+    if (s.symbol == BRIM_SYM_N_TOKENS && info_.bucket->n_tokens == 1) s.symbol = BRIM_SYM_NONE;
+    return s;
+  }
+  Size size_of(brim_dim dim) const { return known({dim.sym, dim.k}); }
   uint64_t bound_of(Size s) const { return size({s.symbol, s.factor}); }
   uint64_t elements_of(const brim_value_desc& v) const {
     const uint64_t n = v.rank == 0 ? 1 : bound_of(rows_of(v)) * size(v.dim[v.rank - 1]);
@@ -200,7 +206,11 @@ class Lowering {
   // ---- products (products.cpp) ----
 
   void lower_product(const brim_node& node);
-  Range quantise(brim_value x, ProductArguments& product);
+  Rows rows_taken(const brim_node& node) const;
+  Range quantise(brim_value x, Rows as, ProductArguments& product);
+  template <class Arguments>
+  void quantise_with(brim_value made, Arguments& arguments, Touches& touches);
+  const brim_node* addition_behind(const brim_node& product) const;
   void lower_batched(const brim_node& node);
 
   // ---- rope ----
@@ -239,7 +249,8 @@ class Lowering {
   Array<Angles> angles_;
   Array<Quantised> quantised_;
   uint64_t workspace_ = 0, workspace_bound_ = 0;
-  uint64_t now_ = 0;  // index in info.nodes
+  uint64_t now_ = 0;             // index in info.nodes
+  uint64_t fused_ = UINT64_MAX;  // index of a node that the one before it has done
 };
 
 }  // namespace brim_gpu

@@ -45,28 +45,40 @@ __device__ void kv_write(const KvWriteArguments& a, Step step) {
     const uint n = min(kRun, width - run * kRun);
     const float* x = is_k ? floats(step.address_of(a.k)) + row * a.k_row + head * a.k_head
                           : floats(step.address_of(a.v)) + row * a.v_row + head * a.v_head;
-    x += kRun * run;
+    // All at once: stores may, for all that is known, write what is loaded after them.
+    float values[kRun];
+#pragma unroll
+    for (uint j = 0; j < kRun; ++j) values[j] = x[kRun * run + min(j, n - 1)];
     // K lies by element, then token; V by token, then element.
     const uint64_t codes = region + (is_k ? 0 : s.v);
     const uint first = is_k ? run * kRun * kBlockTokens + t : t * s.v_width + run * kRun;
     const uint pace = is_k ? kBlockTokens : 1;
     if constexpr (kKv == kKvF32) {
-      for (uint j = 0; j < n; ++j) pointer<float>(codes)[first + j * pace] = x[j];
+#pragma unroll
+      for (uint j = 0; j < kRun; ++j) {
+        if (j < n) pointer<float>(codes)[first + j * pace] = values[j];
+      }
     } else if constexpr (kKv == kKvF16) {
-      for (uint j = 0; j < n; ++j)
-        pointer<uint16_t>(codes)[first + j * pace] = static_cast<uint16_t>(float_to_half(x[j]));
+#pragma unroll
+      for (uint j = 0; j < kRun; ++j) {
+        if (j < n) pointer<uint16_t>(codes)[first + j * pace] = static_cast<uint16_t>(float_to_half(values[j]));
+      }
     } else {
       uint most = 0;
-      for (uint j = 0; j < n; ++j) most = max(most, __float_as_uint(x[j]) & 0x7fffffffu);
+#pragma unroll
+      for (uint j = 0; j < kRun; ++j) most = max(most, __float_as_uint(values[j]) & 0x7fffffffu);
       const float d = __uint_as_float(most) / 127.0f, inverse = 1.0f / d;
       uint scale = float_to_half(d);
       const bool zero = scale == 0, bad = most >= 0x7f800000u;
       if (bad) scale = 0x7e00u;
       pointer<uint16_t>(region + (is_k ? s.k_scales : s.v_scales))[is_k ? run * kBlockTokens + t : t * v_runs + run] =
           static_cast<uint16_t>(scale);
-      for (uint j = 0; j < n; ++j) {
-        pointer<int8_t>(codes)[first + j * pace] =
-            static_cast<int8_t>(zero || bad ? 0 : __float2int_rn(x[j] * inverse));
+#pragma unroll
+      for (uint j = 0; j < kRun; ++j) {
+        if (j < n) {
+          pointer<int8_t>(codes)[first + j * pace] =
+              static_cast<int8_t>(zero || bad ? 0 : __float2int_rn(values[j] * inverse));
+        }
       }
     }
   }

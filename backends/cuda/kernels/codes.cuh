@@ -167,8 +167,9 @@ __device__ __forceinline__ Unit load_flat_unit(uint64_t row, uint u) {
   return unit;
 }
 
-// Unit u of a format of blocks of 256, eight units each.
-template <uint kFormat>
+// Unit u of a format of blocks of 256, eight units each. kBoth: of Q4_K and Q5_K the minimum of each run, not of the
+// block that the unit sees to.
+template <uint kFormat, bool kBoth>
 __device__ __forceinline__ Unit load_k_unit(uint64_t row, uint u) {
   Unit unit;
   const uint64_t p = row + uint64_t{block_bytes(kFormat)} * (u / 8);
@@ -181,7 +182,8 @@ __device__ __forceinline__ Unit load_k_unit(uint64_t row, uint u) {
     const uint2 low = packed_scale(packed, inner / 2 * 2), high = packed_scale(packed, inner / 2 * 2 + 1);
     unit.scale[0] = d * whole(low.x);
     unit.scale[1] = d * whole(high.x);
-    unit.minimum[0] = m * whole(half == 0 ? low.y : high.y);
+    unit.minimum[0] = m * whole(kBoth || half == 0 ? low.y : high.y);
+    if (kBoth) unit.minimum[1] = m * whole(high.y);
     unit.code[0] = bits_of(q, 0, 15u);
     unit.code[1] = bits_of(q, 4, 15u);
     if constexpr (kFormat == kQ5_K) {
@@ -238,7 +240,37 @@ __device__ __forceinline__ Unit load_unit(uint64_t row, uint u) {
   if constexpr (block_weights(kFormat) == 32) {
     return load_flat_unit<kFormat, kCentred>(row, u);
   } else {
-    return load_k_unit<kFormat>(row, u);
+    return load_k_unit<kFormat, false>(row, u);
+  }
+}
+
+// The same for those who go along a row by 64 weights: two units have all of them. Of Q6_K, whose units are spread over
+// 128, runs 2 u and 2 u + 1 instead. Each run has its minimum, and codes are centred.
+template <uint kFormat>
+__device__ __forceinline__ Place neighbour_place(uint u) {
+  return splits_bytes(kFormat) ? Place{{u, u + 2}, u} : Place{{2 * u, 2 * u + 1}, 0};
+}
+template <uint kFormat>
+__device__ __forceinline__ Unit load_neighbours(uint64_t row, uint u) {
+  if constexpr (block_weights(kFormat) == 32) {
+    return load_flat_unit<kFormat, true>(row, u);
+  } else if constexpr (kFormat != kQ6_K) {
+    return load_k_unit<kFormat, true>(row, u);
+  } else {
+    Unit unit;
+    const uint64_t p = row + uint64_t{block_bytes(kFormat)} * (u / 8);
+    const uint half_block = u / 4 % 2, quarter = u % 4;  // 128 weights share bytes: 32 have one part of each
+    const float d = half_to_float(load16(p + 208));
+#pragma unroll
+    for (uint i = 0; i < 2; ++i) {
+      const uint4 q = quad_at<2>(p + 64 * half_block + 32 * (quarter % 2) + 16 * i);
+      const uint4 top = quad_at<2>(p + 128 + 32 * half_block + 16 * i);
+      unit.code[i] = less<32>(each(bits_of(q, 4 * (quarter / 2), 15u), bits_of(top, 2 * quarter, 3u),
+                                   [](uint x, uint y) { return x | y << 4; }));
+      unit.scale[i] = d * signed_byte(load8(p + 192 + 8 * half_block + 2 * quarter + i));
+      unit.minimum[i] = 0;
+    }
+    return unit;
   }
 }
 

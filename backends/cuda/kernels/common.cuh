@@ -82,6 +82,12 @@ __device__ float block_max(float x) {
   return block_reduce<kThreads>(x, [](float a, float b) { return fmaxf(a, b); });
 }
 
+// Output n of a row of a product, plus what is added to it.
+__device__ __forceinline__ void store_product(const ProductArguments& a, uint row, uint n, float y) {
+  if (a.add != 0) y += floats(a.add)[uint64_t{row} * a.add_row + n];
+  pointer<float>(a.result)[uint64_t{row} * a.result_row + n] = y;
+}
+
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
 
@@ -89,9 +95,9 @@ __device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
 
 // A kernel under its name in the module: arguments by value, the Run block by address. `bounds`: threads of a block and
 // how many blocks a processor has to hold at once, in parentheses.
-#define BRIM_BOUNDED_KERNEL(name, bounds, Arguments, ...)                             \
-  extern "C" __global__ void __launch_bounds__ bounds                                 \
-      name(const __grid_constant__ brim_gpu::Arguments a, const brim_gpu::Run* run) { \
-    brim_gpu::__VA_ARGS__(a, brim_gpu::Step{run});                                    \
+#define BRIM_BOUNDED_KERNEL(name, bounds, Arguments, ...)                                                 \
+  extern "C" __global__ void __launch_bounds__ bounds name(const __grid_constant__ brim_gpu::Arguments a, \
+                                                           const brim_gpu::Run* run) {                    \
+    brim_gpu::__VA_ARGS__(a, brim_gpu::Step{run});                                                        \
   }
 #define BRIM_KERNEL(name, threads, Arguments, ...) BRIM_BOUNDED_KERNEL(name, (threads), Arguments, __VA_ARGS__)

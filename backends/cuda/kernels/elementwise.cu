@@ -2,11 +2,11 @@
 // input of its own shape does.
 //
 // Names: elementwise_OP_KIND.
-#include "common.cuh"
+#include "quantise.cuh"
 
 namespace brim_gpu {
 
-constexpr uint kUnary = 32, kBinary = 33, kAffine = 34;  // BRIM_OP_*; 36 is GLU
+constexpr uint kUnary = 32, kBinary = 33, kAffine = 34, kGlu = 36;  // BRIM_OP_*
 
 __device__ float gelu(float x) { return x * normcdff(x); }
 // x / 2 * (1 + tanh(u)) is x * sigmoid(2 u), which loses nothing where tanh is near -1.
@@ -117,7 +117,9 @@ __device__ void elementwise(const ElementwiseArguments& a, Step step) {
         y = glu<kKind>(x, z, a.alpha, a.limit);
       }
     }
-    pointer<float>(a.result)[i] = y;
+    if (kOp != kGlu || a.result != 0) pointer<float>(a.result)[i] = y;
+    // Rows are whole blocks then, so warps go on together.
+    if (kOp == kGlu && a.codes != 0) quantise_lane(a.codes, a.scales, i, y);
   }
 }
 

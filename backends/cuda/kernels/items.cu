@@ -190,8 +190,17 @@ extern "C" __global__ void copy_words(const uint64_t from, const uint64_t to, co
   using namespace brim_gpu;
   for (uint i = thread_of_grid(); i < n; i += threads_of_grid()) pointer<uint>(to)[i] = pointer<const uint>(from)[i];
 }
-extern "C" __global__ void begin_run(const __grid_constant__ brim_gpu::Run run, brim_gpu::Run* to) {
-  if (threadIdx.x == 0) *to = run;
+// The head of every run: its Run block, and a copy of the step block, which may lie in host memory, where each trip of
+// a kernel would take a microsecond and more. `words` of 4 bytes.
+extern "C" __global__ void __launch_bounds__(1024)
+    begin_run(const __grid_constant__ brim_gpu::Run run, brim_gpu::Run* to, const uint64_t copy,
+              const brim_gpu::uint words) {
+  using namespace brim_gpu;
+#pragma unroll 8
+  for (uint i = threadIdx.x; i < words; i += 1024) pointer<uint>(copy)[i] = pointer<const uint>(run.step)[i];
+  if (threadIdx.x != 0) return;
+  *to = run;
+  to->step = copy;
 }
 BRIM_KERNEL(scatter, 64, ScatterArguments, scatter)
 BRIM_KERNEL(batched, 64, BatchedArguments, batched)

@@ -57,8 +57,7 @@ __device__ void matmul(const ProductArguments& a, Step step) {
         for (uint c = 0; c < kTile; ++c) {
           const uint n = first + mine + 16 * r, to = row + my_row + 16 * c;
           if (n >= a.n || to >= rows) continue;
-          pointer<float>(a.result)[uint64_t{to} * a.result_row + n] =
-              sum[r * kTile + c] + (a.bias != 0 ? floats(a.bias)[n] : 0.0f);
+          store_product(a, to, n, sum[r * kTile + c] + (a.bias != 0 ? floats(a.bias)[n] : 0.0f));
         }
       }
     }

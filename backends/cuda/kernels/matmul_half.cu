@@ -16,13 +16,7 @@ namespace brim_gpu {
 constexpr uint kDepth = 64;
 static_assert(2 * kDepth + 16 == kStride);
 
-// Two to a word, the first in the low half; F16 has no more than 65504, and beyond it x is taken as that.
-__device__ __forceinline__ uint two_halves(float low, float high) {
-  const auto within = [](float v) { return fabsf(v) > 65504.0f ? copysignf(65504.0f, v) : v; };  // NaN stays
-  uint both;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(within(high)), "f"(within(low)));
-  return both;
-}
+// Two to a word, the first in the low half.
 __device__ __forceinline__ uint two_bfloats(float low, float high) {
   uint both;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));

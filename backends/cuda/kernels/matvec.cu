@@ -58,7 +58,7 @@ __device__ void matvec(const ProductArguments& a, Step step) {
           float y = 0;
           for (uint s = 0; s < kThreads / 32; ++s) y += partial[s * kSums + me];
           if (a.bias != 0 && !matrix.outside) y += floats(a.bias)[(a.index != 0 ? matrix.index * a.n : 0) + n];
-          pointer<float>(a.result)[uint64_t{r} * a.result_row + n] = y;
+          store_product(a, r, n, y);
         }
       }
       __syncthreads();

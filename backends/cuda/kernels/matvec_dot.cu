@@ -23,15 +23,27 @@ __device__ __forceinline__ int sum_of_16(uint4 a) {
 
 template <uint kFormat, uint kColumns>
 __device__ void matvec_dot(const ProductArguments& a, Step step) {
-  const uint lane = threadIdx.x % 32, rows = step.size(a.outer) * a.inner;
+  __shared__ float made[kOutputs * kColumns];
+  const uint lane = threadIdx.x % 32, mine = threadIdx.x / 32 * kRows, rows = step.size(a.outer) * a.inner;
   for (uint row = blockIdx.y * kColumns; row < rows; row += gridDim.y * kColumns) {
     const Matrix matrix = matrix_of(a, step, row);
     if (!matrix.here) continue;
-    for (uint first = blockIdx.x * kOutputs + threadIdx.x / 32 * kRows; first < a.n; first += gridDim.x * kOutputs) {
+    for (uint block = blockIdx.x * kOutputs; block < a.n; block += gridDim.x * kOutputs) {
+      const uint first = block + mine, n = block + threadIdx.x % kOutputs, r = row + threadIdx.x / kOutputs;
+      const bool stores = threadIdx.x < kOutputs * kColumns && n < a.n && r < rows;
+      // Of what this thread stores; of one row loaded while weights are.
+      float bias = 0, added = 0;
+      const auto load_terms = [&] {
+        if (stores && a.bias != 0 && !matrix.outside) {
+          bias = floats(a.bias)[(a.index != 0 ? matrix.index * a.n : 0) + n];
+        }
+        if (stores && a.add != 0) added = floats(a.add)[uint64_t{r} * a.add_row + n];
+      };
+      if (kColumns == 1) load_terms();
       float sum[kRows * kColumns];
 #pragma unroll
       for (uint i = 0; i < kRows * kColumns; ++i) sum[i] = 0;
-#pragma unroll 2
+#pragma unroll(kColumns == 1 && kFormat != kIQ4_XS ? 2 : 1)
       for (uint u = matrix.outside ? a.k : lane; u < a.k / 32; u += 32) {
         const Place place = unit_place<kFormat>(u);
         Unit unit[kRows];
@@ -71,19 +83,21 @@ __device__ void matvec_dot(const ProductArguments& a, Step step) {
 #pragma unroll
       for (uint i = 0; i < kRows * kColumns; ++i) {
         for (int far = 16; far > 0; far /= 2) sum[i] += __shfl_xor_sync(~0u, sum[i], far);
-        const uint n = first + i / kColumns, r = row + i % kColumns;
-        if (lane != i || n >= a.n || r >= rows) continue;
-        float y = sum[i];
-        if (a.bias != 0 && !matrix.outside) y += floats(a.bias)[(a.index != 0 ? matrix.index * a.n : 0) + n];
-        pointer<float>(a.result)[uint64_t{r} * a.result_row + n] = y;
+        if (lane == i) made[i % kColumns * kOutputs + mine + i / kColumns] = sum[i];
       }
+      // Neighbours are stored at once: the result may lie in host memory, which takes a packet a store.
+      __syncthreads();
+      if (kColumns != 1) load_terms();
+      if (stores) pointer<float>(a.result)[uint64_t{r} * a.result_row + n] = made[threadIdx.x] + bias + added;
+      __syncthreads();
     }
   }
 }
 
 }  // namespace brim_gpu
 
+// Three blocks leave a thread of four columns the registers that it wants; left to itself the assembler spills a few.
 #define BRIM_INSTANCE(format)                                                        \
   BRIM_KERNEL(matvec_dot_##format##_1, 128, ProductArguments, matvec_dot<format, 1>) \
-  BRIM_KERNEL(matvec_dot_##format##_4, 128, ProductArguments, matvec_dot<format, 4>)
+  BRIM_BOUNDED_KERNEL(matvec_dot_##format##_4, (128, 3), ProductArguments, matvec_dot<format, 4>)
 BRIM_EACH_BLOCK_FORMAT(BRIM_INSTANCE)

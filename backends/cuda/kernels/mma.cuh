@@ -9,6 +9,14 @@
 
 namespace brim_gpu {
 
+// Two F16 in a word, the first in the low half; F16 has no more than 65504, and beyond it x is taken as that.
+__device__ __forceinline__ uint two_halves(float low, float high) {
+  const auto within = [](float v) { return fabsf(v) > 65504.0f ? copysignf(65504.0f, v) : v; };  // NaN stays
+  uint both;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(within(high)), "f"(within(low)));
+  return both;
+}
+
 __device__ __forceinline__ uint shared_address(const void* p) { return static_cast<uint>(__cvta_generic_to_shared(p)); }
 
 // Four matrices of 8 rows of 16 bytes; lanes 8 i to 8 i + 7 point at the rows of matrix i.
@@ -103,8 +111,7 @@ struct WarpTile {
         const uint n = first + outputs + 16 * r + group + 8 * (i % 4 / 2);
         const uint to = row + rows + 8 * (i / 4) + 2 * member + i % 2;
         if (n >= a.n || to >= all_rows) continue;
-        pointer<float>(a.result)[uint64_t{to} * a.result_row + n] =
-            sum[r][i / 4][i % 4] + (a.bias != 0 ? floats(a.bias)[n] : 0.0f);
+        store_product(a, to, n, sum[r][i / 4][i % 4] + (a.bias != 0 ? floats(a.bias)[n] : 0.0f));
       }
     }
   }

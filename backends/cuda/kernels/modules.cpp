@@ -28,8 +28,8 @@ namespace {
 
 constexpr Part attention = Part::kAttention, attention_mma = Part::kAttentionMma, copy = Part::kCopy,
                elementwise = Part::kElementwise, items = Part::kItems, matmul = Part::kMatmul,
-               matmul_dot = Part::kMatmulDot, matmul_half = Part::kMatmulHalf, matvec = Part::kMatvec,
-               matvec_dot = Part::kMatvecDot, quantise = Part::kQuantise, rows = Part::kRows;
+               matmul_dot = Part::kMatmulDot, matmul_half = Part::kMatmulHalf, matmul_unpacked = Part::kMatmulUnpacked,
+               matvec = Part::kMatvec, matvec_dot = Part::kMatvecDot, quantise = Part::kQuantise, rows = Part::kRows;
 constexpr bool ptx = true, cubin = false;
 
 const Image* find_image(Part part, bool is_ptx, uint32_t capability) {
@@ -72,6 +72,8 @@ Part name_kernel(const Launch& launch, char (&name)[64]) {
       return format(elementwise, "elementwise_%u_%u", c[0], c[1]);
     case Kernel::kGather:
       return format(copy, "gather_%u", c[0]);
+    case Kernel::kHalve:
+      return format(matmul_unpacked, "halve");
     case Kernel::kKvWrite:
       return format(attention, "kv_write_%u", c[0]);
     case Kernel::kLinearAttention:
@@ -82,6 +84,8 @@ Part name_kernel(const Launch& launch, char (&name)[64]) {
       return format(matmul_dot, "matmul_dot_%u_%u", c[0], c[1]);
     case Kernel::kMatmulHalf:
       return format(matmul_half, "matmul_half_%u_%u", c[0], c[1]);
+    case Kernel::kMatmulUnpacked:
+      return format(matmul_unpacked, "matmul_unpacked_%u_%u", c[0], c[1]);
     case Kernel::kMatvec:
       return format(matvec, "matvec_%u_%u", c[0], c[2]);
     case Kernel::kMatvecDot:

@@ -11,10 +11,14 @@ namespace brim_cuda {
 struct Device;
 
 // Threads of a block, by Kernel.
-inline constexpr uint32_t kThreads[kMostKernels] = {128, 64,  64, 64, 64, 64, 64, 64, 64,  32,  256, 64,
-                                                    128, 256, 64, 64, 64, 64, 64, 64, 256, 256, 128};
+inline constexpr uint32_t kThreads[kMostKernels] = {128, 64, 64, 64, 64, 64, 64, 64,  64,  32,  256, 64, 128,
+                                                    512, 64, 64, 64, 64, 64, 64, 256, 256, 128, 256, 64};
 inline constexpr uint32_t kDotOutputs = 8;         // of a block of matvec_dot
 inline constexpr uint32_t kMatrixCapability = 80;  // the least that kernels of tensor cores are compiled for
+// Where tensor cores multiply F16, added up in F32, at half the rate of bytes; elsewhere it is a quarter.
+inline constexpr bool multiplies_halves_fast(uint32_t capability) {
+  return capability == 80 || capability == 90 || capability == 100 || capability == 103;
+}
 
 // Files of kernels/.
 enum class Part : uint32_t {
@@ -26,12 +30,13 @@ enum class Part : uint32_t {
   kMatmul,
   kMatmulDot,
   kMatmulHalf,
+  kMatmulUnpacked,
   kMatvec,
   kMatvecDot,
   kQuantise,
   kRows
 };
-inline constexpr uint32_t kParts = 12;
+inline constexpr uint32_t kParts = 13;
 
 struct Image {
   Part part;

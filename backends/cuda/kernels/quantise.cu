@@ -1,7 +1,6 @@
-// Rows of F32 to blocks of 32 signed bytes with a scale, for products of bytes: x[i] ~ scale * code[i], |code| <= 127,
-// beside it scale * (sum of the block's codes), which minima of weights are multiplied with. A block with a NaN or an
-// Inf gets the scale NaN, so that it shows in every product. Eight threads a block, four values each.
-#include "common.cuh"
+// Rows of F32 to blocks of 32 signed bytes with a scale and a sum, for products of bytes (quantise.cuh): eight threads
+// a block, four values each. And to F16, for products of that (halve).
+#include "quantise.cuh"
 
 namespace brim_gpu {
 
@@ -15,23 +14,16 @@ __device__ void quantise(const QuantiseArguments& a, Step step) {
     const float* at =
         floats(x) + (row / a.inner * a.x_outer + row % a.inner * a.x_inner) + from % in_row * 32 + 4 * part;
     const float4 v = aligned ? *reinterpret_cast<const float4*>(at) : float4{at[0], at[1], at[2], at[3]};
-    const auto magnitude = [](float y) { return __float_as_uint(y) & 0x7fffffffu; };  // those of NaN are the largest
     uint largest = max(max(magnitude(v.x), magnitude(v.y)), max(magnitude(v.z), magnitude(v.w)));
     for (int far = 4; far > 0; far /= 2) largest = max(largest, __shfl_xor_sync(~0u, largest, far));
-    // Of values so small that the inverse of the scale overflows all codes are zero.
-    const bool finite = largest < 0x7f800000u, some = finite && __uint_as_float(largest) > 1e-36f;
-    const float inverse = some ? 127.0f / __uint_as_float(largest) : 0.0f;
-    const auto code = [&](float y) { return some ? __float2int_rn(y * inverse) : 0; };
-    const int c[4] = {code(v.x), code(v.y), code(v.z), code(v.w)};
+    const ByteScale scale(largest);
+    const int c[4] = {scale.code(v.x), scale.code(v.y), scale.code(v.z), scale.code(v.w)};
     int sum = c[0] + c[1] + c[2] + c[3];
     for (int far = 4; far > 0; far /= 2) sum += __shfl_xor_sync(~0u, sum, far);
     if (block >= blocks) continue;
     pointer<uint>(a.codes)[8 * block + part] =
         (c[0] & 255u) | (c[1] & 255u) << 8 | (c[2] & 255u) << 16 | (c[3] & 255u) << 24;
-    if (part == 0) {
-      const float scale = finite ? (some ? __uint_as_float(largest) / 127.0f : 0.0f) : __uint_as_float(0x7fc00000u);
-      pointer<float2>(a.scales)[block] = {scale, scale * static_cast<float>(sum)};
-    }
+    if (part == 0) pointer<float2>(a.scales)[block] = scale.scales(sum);
   }
 }
 

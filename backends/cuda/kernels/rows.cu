@@ -1,18 +1,33 @@
-// Ops that see a row whole, one block a row: RMS_NORM, LAYER_NORM, L2_NORM and SOFTMAX (norm_OP), ARGMAX and TOPK
-// (select_best), MOE_ROUTE (route). A norm's output may lie where its input does: a row is read whole before it is
-// written.
+// Ops that see a row whole, one block a row or one warp: RMS_NORM, LAYER_NORM, L2_NORM and SOFTMAX (norm_OP), ARGMAX
+// and TOPK (select_best), MOE_ROUTE (route). A norm's output may lie where its input does: a row is read whole before
+// it is written.
 #include "best.cuh"
+#include "quantise.cuh"
 
 namespace brim_gpu {
 
-constexpr uint kThreads = 64, kNormThreads = 256;
+constexpr uint kThreads = 64, kNormThreads = 512;
 constexpr uint kSoftmax = 50, kLayer = 52, kL2 = 54;  // BRIM_OP_*; 51 is RMS_NORM
 
+// A warp has a row of at most kRun values a lane, the block any other.
 template <uint kOp>
 __device__ void norm(const NormArguments& a, Step step) {
+  constexpr uint kRun = 8, kWarps = kNormThreads / 32;
   const uint d1 = step.size(a.dim[1]), d2 = step.size(a.dim[2]), rows = step.size(a.dim[0]) * d1 * d2, n = a.width;
-  const uint me = threadIdx.x;
-  for (uint row = blockIdx.x; row < rows; row += gridDim.x) {
+  const bool narrow = n <= kRun * 32;
+  const uint me = narrow ? threadIdx.x % 32 : threadIdx.x, pace = narrow ? 32 : kNormThreads;
+  const auto sum_of = [&](float x) {
+    if (!narrow) return block_sum<kNormThreads>(x);
+    for (int far = 16; far > 0; far /= 2) x += __shfl_xor_sync(~0u, x, far);
+    return x;
+  };
+  const auto largest_of = [&](float x) {
+    if (!narrow) return block_max<kNormThreads>(x);
+    for (int far = 16; far > 0; far /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, far));
+    return x;
+  };
+  const uint first_row = narrow ? blockIdx.x * kWarps + threadIdx.x / 32 : blockIdx.x;
+  for (uint row = first_row; row < rows; row += gridDim.x * (narrow ? kWarps : 1)) {
     const uint i2 = row % d2, i1 = row / d2 % d1, i0 = row / d2 / d1;
     const float* x = floats(step.address_of(a.x)) + i0 * a.x_stride[0] + i1 * a.x_stride[1] + i2 * a.x_stride[2];
     float* to = pointer<float>(a.result) + uint64_t{row} * n;
@@ -22,21 +37,37 @@ __device__ void norm(const NormArguments& a, Step step) {
                                             i1 * a.mask_stride[1] + i2 * a.mask_stride[2];
       const auto score = [&](uint i) { return a.scale * x[i] + (mask == nullptr ? 0.0f : mask[i]); };
       float most = -kInfinity;
-      for (uint i = me; i < n; i += kNormThreads) most = fmaxf(most, score(i));
-      most = block_max<kNormThreads>(most);
+      for (uint i = me; i < n; i += pace) most = fmaxf(most, score(i));
+      most = largest_of(most);
       float sum = 0;
-      for (uint i = me; i < n; i += kNormThreads) sum += expf(score(i) - most);
-      sum = block_sum<kNormThreads>(sum);
-      for (uint i = me; i < n; i += kNormThreads) to[i] = expf(score(i) - most) / sum;
+      for (uint i = me; i < n; i += pace) sum += expf(score(i) - most);
+      sum = sum_of(sum);
+      for (uint i = me; i < n; i += pace) to[i] = expf(score(i) - most) / sum;
       continue;
     }
-    // A row's time is that of its trips to memory: kRun values a thread are under way at once.
-    constexpr uint kRun = 8;
-    const auto each_run = [&](auto&& with) {
-      for (uint first = me; first < n; first += kRun * kNormThreads) {
-        float v[kRun];
+    // A row's time is that of its trips to memory: kRun values of a thread are under way at once, those of the row's
+    // beginning, which is all of most rows, once and with their weights.
+    float begin[kRun], scale[kRun], shift[kRun];
+    const auto load = [&](uint first, float(&v)[kRun]) {
 #pragma unroll
-        for (uint j = 0; j < kRun; ++j) v[j] = first + j * kNormThreads < n ? x[first + j * kNormThreads] : 0.0f;
+      for (uint j = 0; j < kRun; ++j) v[j] = first + j * pace < n ? x[first + j * pace] : 0.0f;
+    };
+    const auto load_weights = [&](uint first) {
+#pragma unroll
+      for (uint j = 0; j < kRun; ++j) {
+        const uint i = min(first + j * pace, n - 1);
+        scale[j] = a.weight != 0 ? floats(a.weight)[i] + a.weight_offset : 1.0f;
+        shift[j] = a.bias != 0 ? floats(a.bias)[i] : 0.0f;
+      }
+    };
+    load(me, begin);
+    load_weights(me);
+    // with(where a run of this thread begins, its values)
+    const auto each_run = [&](auto&& with) {
+      with(me, begin);
+      for (uint first = me + kRun * pace; first < n; first += kRun * pace) {
+        float v[kRun];
+        load(first, v);
         with(first, v);
       }
     };
@@ -47,28 +78,26 @@ __device__ void norm(const NormArguments& a, Step step) {
 #pragma unroll
         for (uint j = 0; j < kRun; ++j) sum += v[j];
       });
-      mean = block_sum<kNormThreads>(sum) / static_cast<float>(n);
+      mean = sum_of(sum) / static_cast<float>(n);
     }
     float squares = 0;
     each_run([&](uint first, const float(&v)[kRun]) {
 #pragma unroll
       for (uint j = 0; j < kRun; ++j) {
-        if (first + j * kNormThreads < n) squares += (v[j] - mean) * (v[j] - mean);
+        if (first + j * pace < n) squares += (v[j] - mean) * (v[j] - mean);
       }
     });
-    squares = block_sum<kNormThreads>(squares);
+    squares = sum_of(squares);
     const float factor = 1.0f / sqrtf((kOp == kL2 ? squares : squares / static_cast<float>(n)) + a.eps);
-    each_run([&](uint first, float(&v)[kRun]) {
-      float scale[kRun], shift[kRun];
+    each_run([&](uint first, const float(&v)[kRun]) {
+      if (first != me) load_weights(first);
 #pragma unroll
       for (uint j = 0; j < kRun; ++j) {
-        const uint i = min(first + j * kNormThreads, n - 1);
-        scale[j] = a.weight != 0 ? floats(a.weight)[i] + a.weight_offset : 1.0f;
-        shift[j] = a.bias != 0 ? floats(a.bias)[i] : 0.0f;
-      }
-#pragma unroll
-      for (uint j = 0; j < kRun; ++j) {
-        if (first + j * kNormThreads < n) to[first + j * kNormThreads] = (v[j] - mean) * factor * scale[j] + shift[j];
+        const uint i = first + j * pace;
+        if (i >= n) break;  // of all lanes of a warp, where there are codes
+        const float y = (v[j] - mean) * factor * scale[j] + shift[j];
+        if (a.result != 0) to[i] = y;
+        if (a.codes != 0) quantise_lane(a.codes, a.scales, row * n + i, y);
       }
     });
   }
@@ -184,9 +213,9 @@ __device__ void route(const RouteArguments& a, Step step) {
 
 }  // namespace brim_gpu
 
-BRIM_KERNEL(norm_50, 256, NormArguments, norm<50>)
-BRIM_KERNEL(norm_51, 256, NormArguments, norm<51>)
-BRIM_KERNEL(norm_52, 256, NormArguments, norm<52>)
-BRIM_KERNEL(norm_54, 256, NormArguments, norm<54>)
+BRIM_KERNEL(norm_50, 512, NormArguments, norm<50>)
+BRIM_KERNEL(norm_51, 512, NormArguments, norm<51>)
+BRIM_KERNEL(norm_52, 512, NormArguments, norm<52>)
+BRIM_KERNEL(norm_54, 512, NormArguments, norm<54>)
 BRIM_KERNEL(select_best, 64, SelectArguments, select_best)
 BRIM_KERNEL(route, 64, RouteArguments, route)

@@ -14,7 +14,8 @@ constexpr uint kF32 = 1, kF16 = 2, kBF16 = 3, kI32 = 7, kQ4_0 = 32, kQ4_1 = 33, 
                kQ2_K = 40, kQ3_K = 41, kQ4_K = 42, kQ5_K = 43, kQ6_K = 44, kIQ4_NL = 48, kIQ4_XS = 49, kMXFP4 = 64;
 
 // X(format) for all of them.
-#define BRIM_EACH_BLOCK_FORMAT(X) X(32) X(33) X(34) X(35) X(36) X(40) X(41) X(42) X(43) X(44) X(48) X(49) X(64)
+#define BRIM_EACH_BLOCK_FORMAT_BUT_MXFP4(X) X(32) X(33) X(34) X(35) X(36) X(40) X(41) X(42) X(43) X(44) X(48) X(49)
+#define BRIM_EACH_BLOCK_FORMAT(X) BRIM_EACH_BLOCK_FORMAT_BUT_MXFP4(X) X(64)
 #define BRIM_EACH_FORMAT(X) X(1) X(2) X(3) BRIM_EACH_BLOCK_FORMAT(X)
 
 __host__ __device__ constexpr bool is_plain(uint format) { return format <= kBF16; }  // rows of any length

@@ -5,26 +5,35 @@
 namespace brim_cuda {
 namespace {
 
-constexpr uint64_t kBlob = 64;  // where the tables begin in the program's buffer; the Run block lies before them
+constexpr uint64_t kHead = 64;  // of the program's buffer: the Run block; then the step block's copy, then the tables
 // What a driver keeps of a node: more than any that was looked at.
 constexpr uint64_t kNodeBytes = 1024;
 
-struct BeginArguments {
-  Run run;
-  CUdeviceptr to;
-};
+uint64_t tables_at(uint64_t step_bytes) { return kHead + (step_bytes + 63) / 64 * 64; }
 
-CUDA_KERNEL_NODE_PARAMS begin_params(const brim_program* program, BeginArguments& arguments, void* (&pointers)[2]) {
-  pointers[0] = &arguments.run;
-  pointers[1] = &arguments.to;
-  CUDA_KERNEL_NODE_PARAMS params{};
-  params.func = program->begin;
-  params.gridDimX = params.gridDimY = params.gridDimZ = 1;
-  params.blockDimX = 32;
-  params.blockDimY = params.blockDimZ = 1;
-  params.kernelParams = pointers;
-  return params;
-}
+// begin_run's.
+struct BeginArguments {
+  BeginArguments(const brim_program* program, const Run& of)
+      : run(of),
+        to(program->tables->address),
+        copy(to + kHead),
+        words(static_cast<uint32_t>(program->step_bytes / 4)) {}
+
+  Run run;
+  CUdeviceptr to, copy;
+  uint32_t words;
+  void* pointers[4] = {&run, &to, &copy, &words};
+
+  CUDA_KERNEL_NODE_PARAMS params(const brim_program* program) {
+    CUDA_KERNEL_NODE_PARAMS params{};
+    params.func = program->begin;
+    params.gridDimX = params.gridDimY = params.gridDimZ = 1;
+    params.blockDimX = 1024;
+    params.blockDimY = params.blockDimZ = 1;
+    params.kernelParams = pointers;
+    return params;
+  }
+};
 
 void build(brim_program* program, Lowered& lowered) {
   Device* device = program->device;
@@ -34,9 +43,9 @@ void build(brim_program* program, Lowered& lowered) {
   program->launches = static_cast<uint32_t>(lowered.launches.size());
   program->begin = device->modules.begin_run();
   check_on(device, cu.GraphCreate(&program->graph, 0), "creating a program");
-  BeginArguments arguments{{}, program->tables->address};
-  void* pointers[2];
-  CUDA_KERNEL_NODE_PARAMS params = begin_params(program, arguments, pointers);
+  BeginArguments arguments(program, {});
+  CUDA_KERNEL_NODE_PARAMS params = arguments.params(program);
+  void* pointers[2] = {nullptr, &arguments.to};
   check_on(device, cu.GraphAddKernelNode(&program->first, program->graph, nullptr, 0, &params), "creating a program");
   Array<CUgraphNode> before(device->host()), now(device->host());
   before.push_back(program->first);
@@ -45,7 +54,7 @@ void build(brim_program* program, Lowered& lowered) {
       if (level[i] != l) continue;
       const Launch& launch = lowered.launches[i];
       pointers[0] = lowered.blob.data() + launch.arguments;
-      pointers[1] = &arguments.to;
+      params.kernelParams = pointers;
       params.func = device->modules.get(launch);
       params.gridDimX = launch.groups[0];
       params.gridDimY = launch.groups[1];
@@ -71,7 +80,7 @@ void upload(brim_program* program, const Array<std::byte>& blob) {
   try {
     staging = allocate_buffer(device, 1, blob.size());
     std::memcpy(staging->mapped, blob.data(), blob.size());
-    copy(queue, program->tables, kBlob, staging, 0, blob.size());
+    copy(queue, program->tables, tables_at(program->step_bytes), staging, 0, blob.size());
     drain(queue);
   } catch (...) {
     destroy_queue(queue);
@@ -97,7 +106,8 @@ void measure_program(Device* device, const brim_program_info& info, brim_program
   lower(device->target(), info, false, 0, lowered);
   brim_program_cost cost{};
   cost.workspace = lowered.workspace;
-  cost.persistent = sizeof(brim_program) + kBlob + lowered.blob.size() + kNodeBytes * (lowered.launches.size() + 1);
+  cost.persistent = sizeof(brim_program) + tables_at(info.step->bytes) + lowered.blob.size() +
+                    kNodeBytes * (lowered.launches.size() + 1);
   // Arrays that grow hold their old content meanwhile; bindings, lifetimes and levels are small beside them. The blob
   // goes through a buffer of its size.
   cost.build_peak = 3 * lowered.blob.capacity() +
@@ -119,9 +129,9 @@ brim_program* create_program(Device* device, const brim_program_info& info) {
   try {
     program->bucket = *info.bucket;
     program->step_bytes = info.step->bytes;
-    program->tables = allocate_buffer(device, 0, kBlob + blob_bytes);
+    program->tables = allocate_buffer(device, 0, tables_at(program->step_bytes) + blob_bytes);
     Lowered live(device->host());
-    lower(device->target(), info, true, program->tables->address + kBlob, live);
+    lower(device->target(), info, true, program->tables->address + tables_at(program->step_bytes), live);
     upload(program, live.blob);
     const Current current(device);
     build(program, live);
@@ -156,9 +166,8 @@ void run_program(brim_program* program, brim_queue* queue, const brim_run& run) 
 
 void launch_program(brim_program* program, CUstream stream, const Run& run) {
   Device* device = program->device;
-  BeginArguments arguments{run, program->tables->address};
-  void* pointers[2];
-  const CUDA_KERNEL_NODE_PARAMS params = begin_params(program, arguments, pointers);
+  BeginArguments arguments(program, run);
+  const CUDA_KERNEL_NODE_PARAMS params = arguments.params(program);
   check_on(device, device->cu().GraphExecKernelNodeSetParams(program->ready, program->first, &params), "a run");
   check_on(device, device->cu().GraphLaunch(program->ready, stream), "a run");
 }

@@ -1,8 +1,8 @@
 // A program: a graph of kernel launches, made when the program is created and launched again for every step.
 //
-// What changes from step to step is the step block and its counts. They come in a Run block in device memory, which the
-// graph's first node writes from its own arguments; those are set before each launch and hold for that launch, so a
-// program may be in the queue several times, each with its own step. Launches are as wide as the bucket; kernels read
+// What changes from step to step is the step block and its counts. The graph's first node brings the step block to
+// device memory and writes a Run block from its own arguments; those are set before each launch and hold for that
+// launch, so a program may be in the queue several times, each with its own step. Launches are as wide as the bucket; kernels read
 // the real counts and leave the rest. Launches of one level may run side by side, a level waits for the one before it.
 #pragma once
 
@@ -17,7 +17,7 @@ struct brim_program {
   brim_bucket bucket{};
   uint64_t step_bytes = 0;
   uint32_t launches = 0, levels = 0;
-  brim_buffer* tables = nullptr;  // the Run block, then tables that kernels read
+  brim_buffer* tables = nullptr;  // the Run block, the step block's copy, tables that kernels read
   CUgraph graph = nullptr;
   CUgraphExec ready = nullptr;
   CUgraphNode first = nullptr;  // begin_run
