@@ -33,14 +33,6 @@ struct KvTile {
   uint8_t k[kWidth * kKRow], v[kTokens * kVRow];
 };
 
-// Two to a word, the first in the low half.
-__device__ __forceinline__ uint halves_of(float low, float high) {
-  uint both;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-  return both;
-}
-// F16 has no more than 65504; what is beyond it is taken as that, as infinity would make NaN of scores. NaN stays.
-__device__ __forceinline__ float within_half(float v) { return fabsf(v) > 65504.0f ? copysignf(65504.0f, v) : v; }
 // 2^x; results below 2^-126 are 0.
 __device__ __forceinline__ float power_of_2(float x) {
   float y;
@@ -64,8 +56,8 @@ __device__ __forceinline__ void bring_eight(uint8_t* to, uint64_t from, Scale&& 
 #pragma unroll
     for (uint i = 0; i < 4; ++i) {
       const uint two = (i < 2 ? codes.x : codes.y) >> 16 * (i % 2);
-      words[i] = halves_of(within_half(scale(2 * i) * static_cast<float>(static_cast<int8_t>(two))),
-                           within_half(scale(2 * i + 1) * static_cast<float>(static_cast<int8_t>(two >> 8))));
+      words[i] = two_halves(scale(2 * i) * static_cast<float>(static_cast<int8_t>(two)),
+                            scale(2 * i + 1) * static_cast<float>(static_cast<int8_t>(two >> 8)));
     }
     *reinterpret_cast<uint4*>(to) = {words[0], words[1], words[2], words[3]};
   }
@@ -255,7 +247,7 @@ __device__ void attention_mma(const AttentionArguments& a, Step step) {
       const uint item = min(mine + 8 * (i % 2), items - 1), head = kv_head * group + (first + item) % group;
       const float* q = floats(step.address_of(a.q)) + (row_of(item) * a.q_row + head * a.q_head) + 16 * k +
                        8 * (i / 2) + 2 * (lane % 4);
-      query[k][i] = halves_of(within_half(factor * q[0]), within_half(factor * q[1]));
+      query[k][i] = two_halves(factor * q[0], factor * q[1]);
     }
   }
 

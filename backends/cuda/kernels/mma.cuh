@@ -9,12 +9,16 @@
 
 namespace brim_gpu {
 
-// Two F16 in a word, the first in the low half; F16 has no more than 65504, and beyond it x is taken as that.
-__device__ __forceinline__ uint two_halves(float low, float high) {
-  const auto within = [](float v) { return fabsf(v) > 65504.0f ? copysignf(65504.0f, v) : v; };  // NaN stays
+// Two F16 in a word, the first in the low half.
+__device__ __forceinline__ uint halves_of(float low, float high) {
   uint both;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(within(high)), "f"(within(low)));
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
   return both;
+}
+// F16 has no more than 65504; what is beyond it is taken as that, infinity too. NaN stays.
+__device__ __forceinline__ uint two_halves(float low, float high) {
+  const auto within = [](float v) { return fabsf(v) > 65504.0f ? copysignf(65504.0f, v) : v; };
+  return halves_of(within(low), within(high));
 }
 
 __device__ __forceinline__ uint shared_address(const void* p) { return static_cast<uint>(__cvta_generic_to_shared(p)); }
