@@ -36,7 +36,7 @@ MOST_TESTS = 4  # that a mutant is held against: those that run its instruction,
 SMOKE = [
     ("norm_51", "barrier", "ops.rms-norm"),
     ("select_best", "comparison", "ops.argmax"),
-    ("norm_54", "initialisation", "ops.l2-norm"),
+    ("norm_50", "initialisation", "ops.softmax"),
     ("combine", "address", "ops.moe-combine"),
     ("copy_1_2", "store", "ops.copy"),
     ("scatter", "negation", "ops.scatter-rows"),
