@@ -207,6 +207,10 @@ class Lowering {
 
   void lower_product(const brim_node& node);
   Rows rows_taken(const brim_node& node) const;
+  // Of so many values: codes of a byte and 8 bytes of scale and sum for 32, or F16.
+  static uint64_t bytes_of(Rows as, uint64_t values) {
+    return as == Rows::kBytes ? values + values / 32 * 8 : 2 * values;
+  }
   Range quantise(brim_value x, Rows as, ProductArguments& product);
   template <class Arguments>
   void quantise_with(brim_value made, Arguments& arguments, Touches& touches);

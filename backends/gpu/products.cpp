@@ -19,8 +19,6 @@ bool has_dot(const Target& target, uint32_t dtype) {
          dtype == BRIM_DTYPE_Q6_K;
 }
 
-bool overlap(Range a, Range b) { return a.begin < b.end && b.begin < a.end; }
-
 }  // namespace
 
 // As what x goes into the product; that of F16 and BF16 weights as it is, whatever becomes of it there.
@@ -148,7 +146,7 @@ Range Lowering::quantise(brim_value x, Rows as, ProductArguments& product) {
   if (made != quantised_.end()) {
     range = made->range;
   } else {
-    range = take(as == Rows::kBytes ? codes + codes / 32 * 8 : 2 * codes, last_use([&](const brim_node& later) {
+    range = take(bytes_of(as, codes), last_use([&](const brim_node& later) {
                    return later.n_in >= 2 && later.in[1] == x && rows_taken(later) == as;
                  }));
     QuantiseArguments arguments{};
@@ -183,17 +181,15 @@ template <class Arguments>
 void Lowering::quantise_with(brim_value made, Arguments& arguments, Touches& touches) {
   const brim_value_desc& v = desc(made);
   if (!target_.fuses || v.kind != BRIM_VALUE_TEMP || v.rank != 2 || constant(v.dim[1]) % 32 != 0) return;
-  uint64_t takers = 0, last = now_;
-  for (uint64_t i = now_ + 1; i < info_.n_nodes; ++i) {
-    if (info_.nodes[i] >= info_.graph->n_nodes) continue;
-    const brim_node& later = *brim_graph_node(info_.graph, info_.nodes[i]);
-    if (later.n_in < 2 || later.in[1] != made || rows_taken(later) != Rows::kBytes) continue;
-    ++takers;
-    last = i;
-  }
+  uint64_t takers = 0;
+  const uint64_t last = last_use([&](const brim_node& later) {
+    const bool takes = later.n_in >= 2 && later.in[1] == made && rows_taken(later) == Rows::kBytes;
+    takers += takes ? 1 : 0;
+    return takes;
+  });
   if (takers == 0) return;
   const uint64_t codes = bound_of(rows_of(v)) * constant(v.dim[1]);
-  const Range range = take(codes + codes / 32 * 8, last);
+  const Range range = take(bytes_of(Rows::kBytes, codes), last);
   quantised_.push_back({made, Rows::kBytes, range});
   touches.add_write(range);
   arguments.codes = range.begin;

@@ -6,7 +6,7 @@ namespace {
 bool meet(const Range* a, uint32_t n_a, const Range* b, uint32_t n_b) {
   for (uint32_t i = 0; i < n_a; ++i) {
     for (uint32_t j = 0; j < n_b; ++j) {
-      if (a[i].begin < b[j].end && b[j].begin < a[i].end) return true;
+      if (overlap(a[i], b[j])) return true;
     }
   }
   return false;

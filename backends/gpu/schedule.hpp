@@ -14,6 +14,8 @@ struct Range {
   uint64_t begin, end;
 };
 
+inline bool overlap(Range a, Range b) { return a.begin < b.end && b.begin < a.end; }
+
 struct Touches {
   static constexpr uint32_t kMost = 10;
   Range read[kMost], written[kMost];

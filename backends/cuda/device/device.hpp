@@ -68,15 +68,15 @@ struct Device {
   bool live() const { return context != nullptr; }
   const Driver& cu() const { return plugin->driver; }
   Target target() const {
-    return {host(),
-            max_groups,
-            kThreads,
-            true,
-            kDotOutputs,
-            true,
-            capability >= kMatrixCapability,
-            multiplies_halves_fast(capability),
-            true};
+    return {.memory = host(),
+            .max_groups = max_groups,
+            .threads = kThreads,
+            .integer_dot = true,
+            .dot_outputs = kDotOutputs,
+            .dot_all_formats = true,
+            .matrix_units = capability >= kMatrixCapability,
+            .unpacks = multiplies_halves_fast(capability),
+            .fuses = true};
   }
 };
 

@@ -7,7 +7,7 @@
 // unscaled output for attention_join; a split that a row does not meet is not written.
 //
 // Names: kv_write_DTYPE, attention_DTYPE_ROWS_VALUES (VALUES: elements of V a thread has), attention_join.
-#include "common.cuh"
+#include "quantise.cuh"
 
 namespace brim_gpu {
 
@@ -49,37 +49,34 @@ __device__ void kv_write(const KvWriteArguments& a, Step step) {
     float values[kRun];
 #pragma unroll
     for (uint j = 0; j < kRun; ++j) values[j] = x[kRun * run + min(j, n - 1)];
+    const auto each_value = [&](auto&& with) {
+#pragma unroll
+      for (uint j = 0; j < kRun; ++j) {
+        if (j < n) with(j, values[j]);
+      }
+    };
     // K lies by element, then token; V by token, then element.
     const uint64_t codes = region + (is_k ? 0 : s.v);
     const uint first = is_k ? run * kRun * kBlockTokens + t : t * s.v_width + run * kRun;
     const uint pace = is_k ? kBlockTokens : 1;
     if constexpr (kKv == kKvF32) {
-#pragma unroll
-      for (uint j = 0; j < kRun; ++j) {
-        if (j < n) pointer<float>(codes)[first + j * pace] = values[j];
-      }
+      each_value([&](uint j, float v) { pointer<float>(codes)[first + j * pace] = v; });
     } else if constexpr (kKv == kKvF16) {
-#pragma unroll
-      for (uint j = 0; j < kRun; ++j) {
-        if (j < n) pointer<uint16_t>(codes)[first + j * pace] = static_cast<uint16_t>(float_to_half(values[j]));
-      }
+      each_value([&](uint j, float v) {
+        pointer<uint16_t>(codes)[first + j * pace] = static_cast<uint16_t>(float_to_half(v));
+      });
     } else {
       uint most = 0;
-#pragma unroll
-      for (uint j = 0; j < kRun; ++j) most = max(most, __float_as_uint(values[j]) & 0x7fffffffu);
+      each_value([&](uint, float v) { most = max(most, magnitude(v)); });
       const float d = __uint_as_float(most) / 127.0f, inverse = 1.0f / d;
       uint scale = float_to_half(d);
       const bool zero = scale == 0, bad = most >= 0x7f800000u;
       if (bad) scale = 0x7e00u;
       pointer<uint16_t>(region + (is_k ? s.k_scales : s.v_scales))[is_k ? run * kBlockTokens + t : t * v_runs + run] =
           static_cast<uint16_t>(scale);
-#pragma unroll
-      for (uint j = 0; j < kRun; ++j) {
-        if (j < n) {
-          pointer<int8_t>(codes)[first + j * pace] =
-              static_cast<int8_t>(zero || bad ? 0 : __float2int_rn(values[j] * inverse));
-        }
-      }
+      each_value([&](uint j, float v) {
+        pointer<int8_t>(codes)[first + j * pace] = static_cast<int8_t>(zero || bad ? 0 : __float2int_rn(v * inverse));
+      });
     }
   }
 }

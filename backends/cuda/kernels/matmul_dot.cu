@@ -91,66 +91,61 @@ __device__ void matmul_dot(const ProductArguments& a, Step step) {
   __shared__ T tiles;
   const WarpTile<kAcross> warp(tiles.w, tiles.x);
   const uint rows = step.size(a.outer) * a.inner;
-  for (uint row = blockIdx.y * kAcross; row < rows; row += gridDim.y * kAcross) {
-    for (uint first = blockIdx.x * kOutputs; first < a.n; first += gridDim.x * kOutputs) {
-      float sum[2][kColumns][4];
-      warp.clear(sum);
-      for (uint depth = 0; depth < a.k; depth += kDepth) {
-        const uint blocks = min(kBlocks, (a.k - depth) / 32);
-        __syncthreads();
-        fill(tiles, a, first, row, rows, depth, blocks);
-        __syncthreads();
+  warp.each_tile(a, rows, [&](uint first, uint row, float(&sum)[2][kColumns][4]) {
+    for (uint depth = 0; depth < a.k; depth += kDepth) {
+      const uint blocks = min(kBlocks, (a.k - depth) / 32);
+      __syncthreads();
+      fill(tiles, a, first, row, rows, depth, blocks);
+      __syncthreads();
 #pragma unroll 1
-        for (uint block = 0; block < blocks; ++block) {
-          uint w[2][4], x[4];
-          load_matrices(w[0], warp.w_at + 32 * block);
-          load_matrices(w[1], warp.w_at + 32 * block + 16 * kStride);
-          constexpr uint kParts = scales_runs(kFormat) ? 2 : 1;
+      for (uint block = 0; block < blocks; ++block) {
+        uint w[2][4], x[4];
+        load_matrices(w[0], warp.w_at + 32 * block);
+        load_matrices(w[1], warp.w_at + 32 * block + 16 * kStride);
+        constexpr uint kParts = scales_runs(kFormat) ? 2 : 1;
 #pragma unroll
-          for (uint part = 0; part < kParts; ++part) {
-            float scale[4], minimum[4];  // of this lane's two rows of both products of 16 outputs
+        for (uint part = 0; part < kParts; ++part) {
+          float scale[4], minimum[4];  // of this lane's two rows of both products of 16 outputs
 #pragma unroll
-            for (uint i = 0; i < 4; ++i) {
-              const uint at = (kParts * block + part) * kOutputs + warp.outputs + warp.group + 8 * i;
-              scale[i] = tiles.scale[at];
-              if (T::kMinima != 0) minimum[i] = tiles.minimum[at];
-            }
+          for (uint i = 0; i < 4; ++i) {
+            const uint at = (kParts * block + part) * kOutputs + warp.outputs + warp.group + 8 * i;
+            scale[i] = tiles.scale[at];
+            if (T::kMinima != 0) minimum[i] = tiles.minimum[at];
+          }
 #pragma unroll
-            for (uint column = 0; column < kColumns; ++column) {
-              // Two halves of 32 along K of eight rows, then of the next eight.
-              if (column % 2 == 0) load_matrices(x, warp.x_at + 32 * block + 8 * column * kStride);
-              const uint low = x[column % 2 * 2], high = x[column % 2 * 2 + 1];
-              const float4 xs = *reinterpret_cast<const float4*>(tiles.x_scale + block * kAcross + warp.rows +
-                                                                 8 * column + 2 * warp.member);
-              const float x_scale[2] = {xs.x, xs.z}, x_sum[2] = {xs.y, xs.w};
-              int codes[4] = {kMagicBits, kMagicBits, kMagicBits, kMagicBits};  // the sum of x's codes, of Q2_K
-              if (kFormat == kQ2_K) multiply_bytes_16(codes, kOnes, kOnes, part == 0 ? low : high);
+          for (uint column = 0; column < kColumns; ++column) {
+            // Two halves of 32 along K of eight rows, then of the next eight.
+            if (column % 2 == 0) load_matrices(x, warp.x_at + 32 * block + 8 * column * kStride);
+            const uint low = x[column % 2 * 2], high = x[column % 2 * 2 + 1];
+            const float4 xs = *reinterpret_cast<const float4*>(tiles.x_scale + block * kAcross + warp.rows +
+                                                               8 * column + 2 * warp.member);
+            const float x_scale[2] = {xs.x, xs.z}, x_sum[2] = {xs.y, xs.w};
+            int codes[4] = {kMagicBits, kMagicBits, kMagicBits, kMagicBits};  // the sum of x's codes, of Q2_K
+            if (kFormat == kQ2_K) multiply_bytes_16(codes, kOnes, kOnes, part == 0 ? low : high);
 #pragma unroll
-              for (uint r = 0; r < 2; ++r) {
-                int dot[4] = {kMagicBits, kMagicBits, kMagicBits, kMagicBits};
-                if constexpr (kParts == 1) {
-                  multiply_bytes_32(dot, w[r], low, high);
-                } else {
-                  multiply_bytes_16(dot, w[r][2 * part], w[r][2 * part + 1], part == 0 ? low : high);
-                }
+            for (uint r = 0; r < 2; ++r) {
+              int dot[4] = {kMagicBits, kMagicBits, kMagicBits, kMagicBits};
+              if constexpr (kParts == 1) {
+                multiply_bytes_32(dot, w[r], low, high);
+              } else {
+                multiply_bytes_16(dot, w[r][2 * part], w[r][2 * part + 1], part == 0 ? low : high);
+              }
 #pragma unroll
-                for (uint i = 0; i < 4; ++i) {
-                  float& y = sum[r][column][i];
-                  y += scale[2 * r + i / 2] * (x_scale[i % 2] * whole_above(dot[i]));
-                  if constexpr (kFormat == kQ2_K) {
-                    y -= minimum[2 * r + i / 2] * (x_scale[i % 2] * whole_above(codes[i % 2]));
-                  } else if constexpr (T::kMinima != 0) {
-                    y -= minimum[2 * r + i / 2] * x_sum[i % 2];
-                  }
+              for (uint i = 0; i < 4; ++i) {
+                float& y = sum[r][column][i];
+                y += scale[2 * r + i / 2] * (x_scale[i % 2] * whole_above(dot[i]));
+                if constexpr (kFormat == kQ2_K) {
+                  y -= minimum[2 * r + i / 2] * (x_scale[i % 2] * whole_above(codes[i % 2]));
+                } else if constexpr (T::kMinima != 0) {
+                  y -= minimum[2 * r + i / 2] * x_sum[i % 2];
                 }
               }
             }
           }
         }
       }
-      warp.store(sum, a, first, row, rows);
     }
-  }
+  });
 }
 
 }  // namespace brim_gpu

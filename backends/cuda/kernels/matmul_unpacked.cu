@@ -18,9 +18,6 @@
 
 namespace brim_gpu {
 
-constexpr uint kDepth = 64;
-static_assert(2 * kDepth + 16 == kStride);
-
 __device__ __forceinline__ uint two_less(uint a, uint b) {
   uint y;
   asm("sub.f16x2 %0, %1, %2;" : "=r"(y) : "r"(a), "r"(b));
@@ -53,58 +50,41 @@ __device__ __forceinline__ void unpack_run(uint8_t* to, uint4 code, float scale,
 
 template <uint kFormat, uint kAcross>
 __device__ void matmul_unpacked(const ProductArguments& a, Step step) {
-  constexpr uint kColumns = WarpTile<kAcross>::kColumns;
+  using Warp = WarpTile<kAcross>;
+  constexpr uint kDepth = Warp::kDepth;
   __shared__ alignas(16) uint8_t w_tile[kOutputs * kStride], x_tile[kAcross * kStride];
   const uint me = threadIdx.x;
-  const WarpTile<kAcross> warp(w_tile, x_tile);
+  const Warp warp(w_tile, x_tile);
   const uint rows = step.size(a.outer) * a.inner;
-  for (uint row = blockIdx.y * kAcross; row < rows; row += gridDim.y * kAcross) {
-    for (uint first = blockIdx.x * kOutputs; first < a.n; first += gridDim.x * kOutputs) {
-      float sum[2][kColumns][4];
-      warp.clear(sum);
-      for (uint depth = 0; depth < a.k; depth += kDepth) {
-        __syncthreads();
-        // Outputs and rows that are not there are the last one again; K ends with a half of a step at most, and what
-        // lies past it is zero.
-        const bool half = depth + kDepth > a.k;
-        for (uint i = me; i < kAcross * (kDepth / 8); i += 256) {
-          const uint r = min(row + i / (kDepth / 8), rows - 1), part = i % (kDepth / 8);
-          uint8_t* to = x_tile + i / (kDepth / 8) * kStride + 16 * part;
-          if (half && part >= kDepth / 16) {
-            *reinterpret_cast<uint4*>(to) = {0, 0, 0, 0};
-          } else {
-            copy_async<16>(to, a.x + 2 * (r / a.inner * a.x_outer + r % a.inner * a.x_inner + depth + 8ull * part));
-          }
-        }
-        const uint output = me / 2, u = half ? 0 : me % 2;
-        uint8_t* to = w_tile + output * kStride;
-        const uint64_t w = a.w + uint64_t{min(first + output, a.n - 1)} * a.row_bytes;
-        const Place place = neighbour_place<kFormat>(me % 2);
-        const Unit unit = load_neighbours<kFormat>(w, depth / 32 + u);
-#pragma unroll
-        for (uint i = 0; i < 2; ++i) {
-          unpack_run<kFormat>(to + 32 * place.run[i], unit.code[i], unit.scale[i], unit.minimum[i]);
-        }
-        wait_for_copies();
-        __syncthreads();
-#pragma unroll
-        for (uint k = 0; k < kDepth / 16; ++k) {
-          uint v[2][4], x[4];
-          load_matrices(v[0], warp.w_at + 32 * k);
-          load_matrices(v[1], warp.w_at + 32 * k + 16 * kStride);
-#pragma unroll
-          for (uint column = 0; column < kColumns; ++column) {
-            if (column % 2 == 0) load_matrices(x, warp.x_at + 32 * k + 8 * column * kStride);
-#pragma unroll
-            for (uint r = 0; r < 2; ++r) {
-              multiply_halves<false>(sum[r][column], v[r], x[column % 2 * 2], x[column % 2 * 2 + 1]);
-            }
-          }
+  warp.each_tile(a, rows, [&](uint first, uint row, float(&sum)[2][Warp::kColumns][4]) {
+    for (uint depth = 0; depth < a.k; depth += kDepth) {
+      __syncthreads();
+      // Outputs and rows that are not there are the last one again; K ends with a half of a step at most, and what
+      // lies past it is zero.
+      const bool half = depth + kDepth > a.k;
+      for (uint i = me; i < kAcross * (kDepth / 8); i += 256) {
+        const uint r = min(row + i / (kDepth / 8), rows - 1), part = i % (kDepth / 8);
+        uint8_t* to = x_tile + i / (kDepth / 8) * kStride + 16 * part;
+        if (half && part >= kDepth / 16) {
+          *reinterpret_cast<uint4*>(to) = {0, 0, 0, 0};
+        } else {
+          copy_async<16>(to, a.x + 2 * (r / a.inner * a.x_outer + r % a.inner * a.x_inner + depth + 8ull * part));
         }
       }
-      warp.store(sum, a, first, row, rows);
+      const uint output = me / 2, u = half ? 0 : me % 2;
+      uint8_t* to = w_tile + output * kStride;
+      const uint64_t w = a.w + uint64_t{min(first + output, a.n - 1)} * a.row_bytes;
+      const Place place = neighbour_place<kFormat>(me % 2);
+      const Unit unit = load_neighbours<kFormat>(w, depth / 32 + u);
+#pragma unroll
+      for (uint i = 0; i < 2; ++i) {
+        unpack_run<kFormat>(to + 32 * place.run[i], unit.code[i], unit.scale[i], unit.minimum[i]);
+      }
+      wait_for_copies();
+      __syncthreads();
+      warp.template multiply_tiles<false, 1>(sum);
     }
-  }
+  });
 }
 
 // Rows of F32 to F16, a thread eight values; those beyond F16 become its largest, NaN stays.
@@ -115,16 +95,7 @@ __device__ void halve(const QuantiseArguments& a, Step step) {
   for (uint i = thread_of_grid(); i < total; i += threads_of_grid()) {
     const uint row = i / in_row;
     const float* at = floats(x) + (row / a.inner * a.x_outer + row % a.inner * a.x_inner) + i % in_row * 8;
-    float v[8];
-    if (aligned) {
-      reinterpret_cast<float4*>(v)[0] = reinterpret_cast<const float4*>(at)[0];
-      reinterpret_cast<float4*>(v)[1] = reinterpret_cast<const float4*>(at)[1];
-    } else {
-#pragma unroll
-      for (uint j = 0; j < 8; ++j) v[j] = at[j];
-    }
-    pointer<uint4>(a.codes)[i] = {two_halves(v[0], v[1]), two_halves(v[2], v[3]), two_halves(v[4], v[5]),
-                                  two_halves(v[6], v[7])};
+    pointer<uint4>(a.codes)[i] = EightFloats(at, aligned).halves();
   }
 }
 

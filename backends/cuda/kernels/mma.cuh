@@ -68,6 +68,23 @@ __device__ __forceinline__ void multiply_halves(float (&c)[4], const uint (&a)[4
   }
 }
 
+// Eight neighbouring F32; `aligned`: at a multiple of 16 bytes.
+struct EightFloats {
+  float4 low, high;
+  __device__ __forceinline__ EightFloats(const float* from, bool aligned) {
+    if (aligned) {
+      low = reinterpret_cast<const float4*>(from)[0];
+      high = reinterpret_cast<const float4*>(from)[1];
+    } else {
+      low = {from[0], from[1], from[2], from[3]};
+      high = {from[4], from[5], from[6], from[7]};
+    }
+  }
+  __device__ __forceinline__ uint4 halves() const {
+    return {two_halves(low.x, low.y), two_halves(low.z, low.w), two_halves(high.x, high.y), two_halves(high.z, high.w)};
+  }
+};
+
 // 8 or 16 bytes from global to shared memory, past the registers. What a thread copied is there when it has waited.
 template <uint kBytes>
 __device__ __forceinline__ void copy_async(void* to, uint64_t from) {
@@ -84,8 +101,9 @@ constexpr uint kOutputs = 128, kStride = 128 + 16;
 template <uint kAcross>
 struct WarpTile {
   static constexpr uint kColumns = kAcross / 16;
-  uint group, member;  // of this lane
-  uint outputs, rows;  // where the warp's begin
+  static constexpr uint kDepth = (kStride - 16) / 2;  // of F16 and BF16, what a row of a tile goes along K
+  uint group, member;                                 // of this lane
+  uint outputs, rows;                                 // where the warp's begin
   // Where this lane points ldmatrix: of A the matrices are rows 0 to 7 and 8 to 15, then the same 16 bytes further on;
   // of B 16 bytes and the next, then the same of 8 rows further on.
   uint w_at, x_at;
@@ -100,9 +118,39 @@ struct WarpTile {
     x_at = shared_address(x) + (rows + lane / 16 * 8 + lane % 8) * kStride + lane / 8 % 2 * 16;
   }
 
-  __device__ __forceinline__ static void clear(float (&sum)[2][kColumns][4]) {
+  // Goes through the tiles of the result that are the block's: multiply(output, row, sum) for the one that begins
+  // there.
+  template <class F>
+  __device__ __forceinline__ void each_tile(const ProductArguments& a, uint rows_of_x, F&& multiply) const {
+    for (uint row = blockIdx.y * kAcross; row < rows_of_x; row += gridDim.y * kAcross) {
+      for (uint first = blockIdx.x * kOutputs; first < a.n; first += gridDim.x * kOutputs) {
+        float sum[2][kColumns][4];
 #pragma unroll
-    for (uint i = 0; i < 8 * kColumns; ++i) sum[i / (4 * kColumns)][i / 4 % kColumns][i % 4] = 0;
+        for (uint i = 0; i < 8 * kColumns; ++i) sum[i / (4 * kColumns)][i / 4 % kColumns][i % 4] = 0;
+        multiply(first, row, sum);
+        store(sum, a, first, row, rows_of_x);
+      }
+    }
+  }
+
+  // sum += w x of the F16 (kBfloat: BF16) in the tiles; x is the sum of kTerms, whose tiles lie one behind another.
+  template <bool kBfloat, uint kTerms>
+  __device__ __forceinline__ void multiply_tiles(float (&sum)[2][kColumns][4]) const {
+#pragma unroll
+    for (uint k = 0; k < kDepth / 16; ++k) {
+      uint w[2][4], x[4];
+      load_matrices(w[0], w_at + 32 * k);
+      load_matrices(w[1], w_at + 32 * k + 16 * kStride);
+#pragma unroll
+      for (uint i = 0; i < kTerms * kColumns; ++i) {
+        const uint column = i % kColumns;
+        if (i % 2 == 0) load_matrices(x, x_at + 32 * k + (i / kColumns * kAcross + 8 * column) * kStride);
+#pragma unroll
+        for (uint r = 0; r < 2; ++r) {
+          multiply_halves<kBfloat>(sum[r][column], w[r], x[i % 2 * 2], x[i % 2 * 2 + 1]);
+        }
+      }
+    }
   }
 
   // Of the tile that begins at output `first` of row `row`, what is inside of the result.
