@@ -13,7 +13,7 @@
 // groups pass. Both ways add the same exact integer sums to the same F32 accumulators in the same order along K.
 //
 // Packed weights (blocks8.hpp) go the same ways, a group being one stretch of memory: one token takes four groups, a
-// quarter of the range apart, block by block in turns.
+// quarter of the range apart, block by block in turns, and asks for each about a KiB before it is read.
 //
 // A Family provides: Layout, kChunkBlocks, Block (one prepared activation block), Tile,
 //   accumulate_one(block, a, acc)                       one block of eight rows, one token
@@ -45,7 +45,8 @@ inline int64_t rows_apart(int64_t rows, size_t row_bytes) {
 // is repeated.
 template <class Layout>
 struct FileGroup {
-  static constexpr int64_t kNext = 1;  // rows to the next group
+  static constexpr int64_t kNext = 1;   // rows to the next group
+  static constexpr int64_t kAhead = 0;  // blocks to fetch ahead when all are read once: the processor does it here
   const uint8_t* p;
   int64_t apart, live;
   RowOffsets offsets;
@@ -77,6 +78,7 @@ struct PackedGroup {
   static constexpr int64_t kNext = kRowGroup;
   static constexpr int64_t live = kRowGroup;
   static constexpr int64_t kBytes = kRowGroup * int64_t{Layout::kBytes};  // of a block
+  static constexpr int64_t kAhead = (1024 + kBytes / 2) / kBytes;
   const uint8_t* p;
 
   BRIM_INLINE PackedBlocks<Layout> block(int64_t b) const { return {p + b * kBytes}; }
@@ -94,7 +96,10 @@ void multiply_one(const Group* groups, const uint8_t* activation, float* out, in
   for (int s = 0; s < S; ++s) acc[s] = floats_zero();
   for (int64_t b = 0; b < blocks; ++b, ++a) {
 #pragma GCC unroll 1
-    for (int s = 0; s < S; ++s) Family::accumulate_one(groups[s].block(b), *a, acc[s]);
+    for (int s = 0; s < S; ++s) {
+      if constexpr (Group::kAhead > 0) groups[s].fetch(b + Group::kAhead, 1);
+      Family::accumulate_one(groups[s].block(b), *a, acc[s]);
+    }
   }
   for (int s = 0; s < S; ++s) groups[s].store(out + s * out_apart, acc[s]);
 }
