@@ -80,11 +80,11 @@ class Bench {
 
   // Where the time of one step of n tokens goes, and that of a token behind them.
   void per_op(uint32_t n, PerOp& prefill, PerOp& decode) {
-    const uint32_t sequence = session_.create_sequence();
+    const uint32_t sequence = filled(1)[0];
     session_.step(prompt(sequence, n), prefill.begin_step(), &interrupt::token());
     const brim_row row = next_row(sequence, uint32_t{1} << BRIM_OUTPUT_LOGITS);
     session_.step(std::span(&row, 1), decode.begin_step(), &interrupt::token());
-    session_.remove(sequence);
+    cut_back();
   }
 
   // Tokens/s, of all sequences together, of n steps of one token each.
@@ -116,20 +116,37 @@ class Bench {
 
   template <class Work>
   double timed(uint32_t sequences, uint32_t n, Work&& work) {
-    std::vector<uint32_t> all;
-    for (uint32_t k = 0; k < sequences; ++k) {
-      all.push_back(session_.create_sequence());
-      if (depth_ > 0) session_.step(prompt(all.back(), depth_), &interrupt::token());
-    }
+    const std::span<const uint32_t> all = filled(sequences);
     const auto start = std::chrono::steady_clock::now();
     work(all);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    for (const uint32_t sequence : all) session_.remove(sequence);
+    cut_back();
     return double(sequences) * n / took.count();
+  }
+
+  // Sequences of depth_ tokens.
+  std::span<const uint32_t> filled(uint32_t sequences) {
+    while (filled_.size() < sequences) {
+      filled_.push_back(session_.create_sequence());
+      if (depth_ > 0) session_.step(prompt(filled_.back(), depth_), &interrupt::token());
+    }
+    return filled_;
+  }
+
+  // Long contexts take long to fill: they are cut back to their depth, and filled anew only where a model's state does
+  // not go back.
+  void cut_back() {
+    for (const uint32_t sequence : filled_) {
+      if (brim_sequence_trim(session_.get(), sequence, depth_, nullptr) == BRIM_OK) continue;
+      for (const uint32_t each : filled_) session_.remove(each);
+      filled_.clear();
+      return;
+    }
   }
 
   brim::Session session_;
   uint32_t n_vocab_, depth_, sequences_;
+  std::vector<uint32_t> filled_;
   uint64_t state_ = 1;
 };
 
