@@ -25,10 +25,11 @@ const sequences = Array.from({length: seqs}, () => context.getSequence());
 const greedy = {temperature: 0, yieldEogToken: true};
 const tokens = (n, first) => Array.from({length: n}, (_, i) => 100 + ((first + i) * 7919) % 400);
 
-// The context in front of what is measured.
+// The context in front of what is measured, filled once and cut back.
 async function fill(sequence) {
-  await sequence.clearHistory();
-  if (depth > 0) await sequence.evaluateWithoutGeneratingNewTokens(tokens(depth, 0));
+  const end = sequence.nextTokenIndex;
+  if (end > depth) await sequence.eraseContextTokenRanges([{start: depth, end}]);
+  if (end < depth) await sequence.evaluateWithoutGeneratingNewTokens(tokens(depth - end, end));
 }
 
 async function decode(n) {
