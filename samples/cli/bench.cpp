@@ -124,13 +124,13 @@ class Bench {
     return double(sequences) * n / took.count();
   }
 
-  // Sequences of depth_ tokens.
+  // So many sequences of depth_ tokens.
   std::span<const uint32_t> filled(uint32_t sequences) {
     while (filled_.size() < sequences) {
       filled_.push_back(session_.create_sequence());
       if (depth_ > 0) session_.step(prompt(filled_.back(), depth_), &interrupt::token());
     }
-    return filled_;
+    return std::span(filled_).first(sequences);
   }
 
   // Long contexts take long to fill: they are cut back to their depth, and filled anew only where a model's state does
@@ -290,7 +290,7 @@ int bench(const BenchOptions& options) {
   if (options.n_gen > 0 && options.depth == 0 && options.sequences == 1)
     out += against_prediction(loaded.plan, decode.mean);
   if (options.per_op) {
-    out += '\n' + prefill_ops.table(fmt::format("pp{}", in_step)) + '\n' + decode_ops.table("tg1");
+    out += '\n' + prefill_ops.table(fmt::format("pp{}{}", in_step, behind)) + '\n' + decode_ops.table("tg1" + behind);
   }
   write_out(out);
   return kOk;

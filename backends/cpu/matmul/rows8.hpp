@@ -46,7 +46,7 @@ inline int64_t rows_apart(int64_t rows, size_t row_bytes) {
 template <class Layout>
 struct FileGroup {
   static constexpr int64_t kNext = 1;   // rows to the next group
-  static constexpr int64_t kAhead = 0;  // blocks to fetch ahead when all are read once: the processor does it here
+  static constexpr int64_t kAhead = 0;  // blocks that one token fetches ahead: none, accumulate_one does what helps
   const uint8_t* p;
   int64_t apart, live;
   RowOffsets offsets;
