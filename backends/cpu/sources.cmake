@@ -7,6 +7,7 @@ set(BRIM_CPU_KERNEL_SOURCES
     formats/decode.cpp
     formats/encode.cpp
     matmul/activation.cpp
+    matmul/bfloat.cpp
     matmul/flat.cpp
     matmul/matmul.cpp
     matmul/packed.cpp

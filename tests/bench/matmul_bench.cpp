@@ -88,9 +88,9 @@ struct AlignedRows {
 };
 
 void bench(uint32_t dtype, uint32_t numerics, bool packed, Weights& weights, double bandwidth) {
-  const MatmulKernel* kernel = brim_cpu::find_matmul(dtype, numerics);
+  const MatmulKernel* kernel = brim_cpu::find_matmul(dtype, numerics, kColumns);
   if (kernel == nullptr || (packed && kernel->multiply_packed == nullptr)) return;
-  if (numerics == BRIM_NUMERICS_FAST && kernel == brim_cpu::find_matmul(dtype, BRIM_NUMERICS_STRICT)) return;
+  if (numerics == BRIM_NUMERICS_FAST && kernel == brim_cpu::find_matmul(dtype, BRIM_NUMERICS_STRICT, kColumns)) return;
   const size_t row_bytes = brim_dtype_row_bytes(dtype, kColumns);
   const int64_t all_rows = static_cast<int64_t>(weights.size() / row_bytes) / 8 * 8;
   const size_t stride = kernel->activation_bytes(kColumns);

@@ -5,12 +5,12 @@
 #include <doctest/doctest.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 
 #include "weights.hpp"
 
 using namespace kernel_test;
-using brim_cpu::find_matmul;
 using brim_cpu::MatmulKernel;
 
 namespace {
@@ -77,6 +77,11 @@ double relative_error(const std::vector<float>& got, const std::vector<double>& 
   return rms(difference) / rms(expected);
 }
 
+// The kernel for rows of whole blocks.
+const MatmulKernel* kernel_of(uint32_t dtype, uint32_t numerics) {
+  return brim_cpu::find_matmul(dtype, numerics, 1024);
+}
+
 bool same_bits(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
 
 }  // namespace
@@ -85,21 +90,21 @@ TEST_CASE("every format has a kernel in both numerics, and other types have none
   for (const uint32_t dtype : all_dtypes()) {
     CAPTURE(brim_dtype_name(dtype));
     for (const uint32_t numerics : {BRIM_NUMERICS_FAST, BRIM_NUMERICS_STRICT}) {
-      const MatmulKernel* kernel = find_matmul(dtype, numerics);
+      const MatmulKernel* kernel = kernel_of(dtype, numerics);
       REQUIRE(kernel != nullptr);
       CHECK(kernel->dtype == dtype);
       CHECK(kernel->activation_bytes(1024) % 64 == 0);
     }
-    CHECK(find_matmul(dtype, BRIM_NUMERICS_STRICT)->activation == brim_cpu::Activation::kF32);
+    CHECK(kernel_of(dtype, BRIM_NUMERICS_STRICT)->activation == brim_cpu::Activation::kF32);
   }
-  CHECK(find_matmul(BRIM_DTYPE_I32, BRIM_NUMERICS_FAST) == nullptr);
+  CHECK(kernel_of(BRIM_DTYPE_I32, BRIM_NUMERICS_FAST) == nullptr);
 }
 
 TEST_CASE("strict products equal the float64 dot product to F32 precision") {
   if (!host_runs_variant()) return;
   for (const uint32_t dtype : all_dtypes()) {
     CAPTURE(brim_dtype_name(dtype));
-    const MatmulKernel& kernel = *find_matmul(dtype, BRIM_NUMERICS_STRICT);
+    const MatmulKernel& kernel = *kernel_of(dtype, BRIM_NUMERICS_STRICT);
     const int64_t k = 2048, rows = 21, tokens = 5;
     const std::vector<uint8_t> weights = random_weights(dtype, rows, k, 10 + dtype);
     const std::vector<float> x = random_floats(static_cast<size_t>(tokens * k), 11);
@@ -112,7 +117,7 @@ TEST_CASE("fast products stay within the rounding of 8-bit activations") {
   if (!host_runs_variant()) return;
   for (const uint32_t dtype : quantised_dtypes()) {
     CAPTURE(brim_dtype_name(dtype));
-    const MatmulKernel& kernel = *find_matmul(dtype, BRIM_NUMERICS_FAST);
+    const MatmulKernel& kernel = *kernel_of(dtype, BRIM_NUMERICS_FAST);
     const int64_t k = 2048, rows = 24, tokens = 8;
     const std::vector<uint8_t> weights = random_weights(dtype, rows, k, 20 + dtype);
     const std::vector<float> x = random_floats(static_cast<size_t>(tokens * k), 21);
@@ -129,7 +134,7 @@ TEST_CASE("integer kernels give exactly the bits of their scalar definition") {
   if (!host_runs_variant()) return;
   for (const uint32_t dtype : quantised_dtypes()) {
     CAPTURE(brim_dtype_name(dtype));
-    const MatmulKernel& kernel = *find_matmul(dtype, BRIM_NUMERICS_FAST);
+    const MatmulKernel& kernel = *kernel_of(dtype, BRIM_NUMERICS_FAST);
     for (const int64_t blocks : {1, 3, 9}) {
       const int64_t k = blocks * brim_dtype_block_elements(dtype), rows = 13, tokens = 7;
       const std::vector<uint8_t> weights = random_weights(dtype, rows, k, 30 + dtype);
@@ -145,7 +150,7 @@ TEST_CASE("extreme codes do not saturate a sum") {
   if (!host_runs_variant()) return;
   for (const uint32_t dtype : quantised_dtypes()) {
     CAPTURE(brim_dtype_name(dtype));
-    const MatmulKernel& kernel = *find_matmul(dtype, BRIM_NUMERICS_FAST);
+    const MatmulKernel& kernel = *kernel_of(dtype, BRIM_NUMERICS_FAST);
     for (const int fill : {0x00, 0x7f, 0x80, 0xff, 0x0f, 0xf0}) {
       const int64_t k = 512, rows = 8;
       std::vector<uint8_t> weights = random_weights(dtype, rows, k, 40);
@@ -173,7 +178,7 @@ TEST_CASE("a product's bits do not depend on the token count, the batch, the row
     for (const uint32_t numerics : {BRIM_NUMERICS_FAST, BRIM_NUMERICS_STRICT}) {
       CAPTURE(brim_dtype_name(dtype));
       CAPTURE(numerics);
-      const MatmulKernel& kernel = *find_matmul(dtype, numerics);
+      const MatmulKernel& kernel = *kernel_of(dtype, numerics);
       const int64_t k = 768, rows = 29, all = 17;
       const size_t row_bytes = brim_dtype_row_bytes(dtype, k);
       const std::vector<uint8_t> weights = random_weights(dtype, rows, k, 50 + dtype);
@@ -208,9 +213,9 @@ TEST_CASE("a product's bits do not depend on the token count, the batch, the row
 
 TEST_CASE("a long batch gives the bits of single tokens across token blocks") {
   if (!host_runs_variant()) return;
-  for (const uint32_t dtype : {BRIM_DTYPE_F16, BRIM_DTYPE_Q4_0, BRIM_DTYPE_Q4_K}) {
+  for (const uint32_t dtype : {BRIM_DTYPE_F16, BRIM_DTYPE_BF16, BRIM_DTYPE_Q4_0, BRIM_DTYPE_Q4_K}) {
     CAPTURE(brim_dtype_name(dtype));
-    const MatmulKernel& kernel = *find_matmul(dtype, BRIM_NUMERICS_FAST);
+    const MatmulKernel& kernel = *kernel_of(dtype, BRIM_NUMERICS_FAST);
     const int64_t k = 512, rows = 9, tokens = 300;
     const std::vector<uint8_t> weights = random_weights(dtype, rows, k, 60);
     const Prepared a(kernel, random_floats(static_cast<size_t>(tokens * k), 61), k);
@@ -230,16 +235,38 @@ TEST_CASE("rows of unquantised weights may have any length") {
   if (!host_runs_variant()) return;
   for (const uint32_t dtype : {BRIM_DTYPE_F32, BRIM_DTYPE_F16, BRIM_DTYPE_BF16}) {
     CAPTURE(brim_dtype_name(dtype));
-    const MatmulKernel& kernel = *find_matmul(dtype, BRIM_NUMERICS_FAST);
-    for (const int64_t k : {1, 2, 7, 8, 9, 17, 255, 256, 257, 263, 511, 513}) {
+    for (const int64_t k : {1, 2, 7, 8, 9, 17, 32, 255, 256, 257, 263, 511, 513}) {
       CAPTURE(k);
+      const MatmulKernel& kernel = *brim_cpu::find_matmul(dtype, BRIM_NUMERICS_FAST, k);
       const int64_t rows = 10, tokens = 4;
       const std::vector<uint8_t> weights = random_weights(dtype, rows, k, 70 + static_cast<uint32_t>(k));
       const std::vector<float> x = random_floats(static_cast<size_t>(tokens * k), 71);
       const std::vector<double> expected = exact(dtype, weights, rows, x, k);
-      CHECK(relative_error(multiply(kernel, weights, rows, Prepared(kernel, x, k), tokens, k), expected) < 1e-6);
+      // Half a unit in the last of eight bits is 2^-9 at the most, in the mean about half of it.
+      const double most = kernel.activation == brim_cpu::Activation::kBfloat ? 0.003 : 1e-6;
+      CHECK(relative_error(multiply(kernel, weights, rows, Prepared(kernel, x, k), tokens, k), expected) < most);
     }
   }
+}
+
+TEST_CASE("BF16 activations are those nearest, and their products are summed to F32 precision") {
+  if (!host_runs_variant()) return;
+  const MatmulKernel& kernel = *kernel_of(BRIM_DTYPE_BF16, BRIM_NUMERICS_FAST);
+  if (kernel.activation != brim_cpu::Activation::kBfloat) return;
+  const int64_t k = 2048, rows = 43, tokens = 13;
+  const std::vector<uint8_t> weights = random_weights(BRIM_DTYPE_BF16, rows, k, 72);
+  const std::vector<float> x = random_floats(static_cast<size_t>(tokens * k), 73);
+  // Rounded here by arithmetic: to a multiple of 2^-7 of its binade, ties to even.
+  std::vector<float> rounded(x.size());
+  std::transform(x.begin(), x.end(), rounded.begin(), [](float v) {
+    int exponent = 0;
+    const double fraction = std::frexp(v, &exponent);
+    return static_cast<float>(std::ldexp(std::nearbyint(fraction * 256), exponent - 8));
+  });
+  const std::vector<double> expected = exact(BRIM_DTYPE_BF16, weights, rows, rounded, k);
+  const Prepared a(kernel, x, k);
+  CHECK(relative_error(multiply(kernel, weights, rows, a, tokens, k), expected) < 1e-6);
+  CHECK(relative_error(multiply(kernel, weights, rows, a, tokens, k, true), expected) < 1e-6);
 }
 
 TEST_CASE("in strict numerics a NaN or an Inf shows in every product it belongs to and in no other") {
@@ -247,7 +274,7 @@ TEST_CASE("in strict numerics a NaN or an Inf shows in every product it belongs 
   const float bads[] = {std::nanf(""), INFINITY};
   for (const uint32_t dtype : all_dtypes()) {
     CAPTURE(brim_dtype_name(dtype));
-    const MatmulKernel& kernel = *find_matmul(dtype, BRIM_NUMERICS_STRICT);
+    const MatmulKernel& kernel = *kernel_of(dtype, BRIM_NUMERICS_STRICT);
     const int64_t k = 512, rows = 10, tokens = 5;
     const std::vector<uint8_t> weights = random_weights(dtype, rows, k, 80);
     for (const float bad : bads) {
@@ -263,7 +290,7 @@ TEST_CASE("in strict numerics a NaN or an Inf shows in every product it belongs 
     const int64_t k = 261, rows = 10, tokens = 5;
     std::vector<uint8_t> weights = random_weights(BRIM_DTYPE_F32, rows, k, 82);
     std::memcpy(weights.data() + (4 * k + 260) * 4, &bad, 4);
-    const MatmulKernel& kernel = *find_matmul(BRIM_DTYPE_F32, BRIM_NUMERICS_STRICT);
+    const MatmulKernel& kernel = *kernel_of(BRIM_DTYPE_F32, BRIM_NUMERICS_STRICT);
     const std::vector<float> x = random_floats(static_cast<size_t>(tokens * k), 83);
     const std::vector<float> out = multiply(kernel, weights, rows, Prepared(kernel, x, k), tokens, k);
     for (int64_t t = 0; t < tokens; ++t) {
@@ -276,7 +303,7 @@ TEST_CASE("in fast numerics a NaN or an Inf makes every product of its token NaN
   if (!host_runs_variant()) return;
   for (const uint32_t dtype : quantised_dtypes()) {
     CAPTURE(brim_dtype_name(dtype));
-    const MatmulKernel& kernel = *find_matmul(dtype, BRIM_NUMERICS_FAST);
+    const MatmulKernel& kernel = *kernel_of(dtype, BRIM_NUMERICS_FAST);
     const int64_t k = 512, rows = 10, tokens = 5;
     const std::vector<uint8_t> weights = random_weights(dtype, rows, k, 90);
     for (const float bad : {std::nanf(""), INFINITY, -INFINITY}) {
@@ -294,7 +321,7 @@ TEST_CASE("activations of zero, and too small for an 8-bit scale, give finite pr
   if (!host_runs_variant()) return;
   for (const uint32_t dtype : quantised_dtypes()) {
     CAPTURE(brim_dtype_name(dtype));
-    const MatmulKernel& kernel = *find_matmul(dtype, BRIM_NUMERICS_FAST);
+    const MatmulKernel& kernel = *kernel_of(dtype, BRIM_NUMERICS_FAST);
     const std::vector<uint8_t> weights = random_weights(dtype, 8, 256, 95);
     for (const float value : {0.0f, 1e-45f, 1e-38f, 1e-36f}) {
       const std::vector<float> x(256, value);
@@ -315,7 +342,7 @@ TEST_CASE("kernels read nothing past the last weight") {
   for (const uint32_t dtype : all_dtypes()) {
     for (const uint32_t numerics : {BRIM_NUMERICS_FAST, BRIM_NUMERICS_STRICT}) {
       CAPTURE(brim_dtype_name(dtype));
-      const MatmulKernel& kernel = *find_matmul(dtype, numerics);
+      const MatmulKernel& kernel = *kernel_of(dtype, numerics);
       const int64_t k = 256, rows = 11;
       const std::vector<uint8_t> weights = random_weights(dtype, rows, k, 97);
       uint8_t* end = memory + page - weights.size();
@@ -348,7 +375,7 @@ TEST_CASE("a matrix beyond 2^31 elements and 2^32 bytes is addressed to its last
   const std::vector<uint8_t> weights = random_weights(BRIM_DTYPE_Q4_0, live, k, 99);
   std::memcpy(static_cast<uint8_t*>(memory) + size - weights.size(), weights.data(), weights.size());
   for (const uint32_t numerics : {BRIM_NUMERICS_FAST, BRIM_NUMERICS_STRICT}) {
-    const MatmulKernel& kernel = *find_matmul(BRIM_DTYPE_Q4_0, numerics);
+    const MatmulKernel& kernel = *kernel_of(BRIM_DTYPE_Q4_0, numerics);
     const Prepared a(kernel, random_floats(static_cast<size_t>(4 * k), 100), k);
     for (const int64_t tokens : {1, 4}) {
       std::vector<float> out(static_cast<size_t>(rows * tokens));

@@ -16,6 +16,13 @@ namespace {
 
 constexpr int64_t kRows = 48, kColumns = 1536;  // six groups: four streams and a rest
 
+// What this variant packs.
+std::vector<uint32_t> packed_dtypes() {
+  std::vector<uint32_t> dtypes = quantised_dtypes();
+  if (brim_cpu::packed_block(BRIM_DTYPE_BF16) != 0) dtypes.push_back(BRIM_DTYPE_BF16);
+  return dtypes;
+}
+
 std::vector<uint8_t> packed(uint32_t dtype, const std::vector<uint8_t>& weights, int64_t per_call) {
   const size_t row_bytes = brim_dtype_row_bytes(dtype, kColumns);
   std::vector<uint8_t> out(weights.size());
@@ -30,9 +37,10 @@ std::vector<uint8_t> packed(uint32_t dtype, const std::vector<uint8_t>& weights,
 
 TEST_CASE("a packed row comes back byte for byte, whatever ranges it was packed in") {
   if (!host_runs_variant()) return;
-  for (const uint32_t dtype : quantised_dtypes()) {
+  for (const uint32_t dtype : packed_dtypes()) {
     CAPTURE(brim_dtype_name(dtype));
-    REQUIRE(brim_cpu::can_pack(dtype));
+    REQUIRE(brim_cpu::packed_block(dtype) != 0);
+    REQUIRE(kColumns % brim_cpu::packed_block(dtype) == 0);
     const size_t row_bytes = brim_dtype_row_bytes(dtype, kColumns);
     const std::vector<uint8_t> weights = random_weights(dtype, kRows, kColumns, 70 + dtype);
     const std::vector<uint8_t> whole = packed(dtype, weights, kRows);
@@ -53,20 +61,20 @@ TEST_CASE("a packed row comes back byte for byte, whatever ranges it was packed 
       CHECK(got == expected);
     }
   }
-  CHECK_FALSE(brim_cpu::can_pack(BRIM_DTYPE_F32));
-  CHECK_FALSE(brim_cpu::can_pack(BRIM_DTYPE_BF16));
+  CHECK(brim_cpu::packed_block(BRIM_DTYPE_F32) == 0);
+  CHECK(brim_cpu::packed_block(BRIM_DTYPE_F16) == 0);
 }
 
 TEST_CASE("products with packed weights have the bits of those with the file's") {
   if (!host_runs_variant()) return;
   constexpr int64_t kTokens = 131;
   const std::vector<float> x = random_floats(static_cast<size_t>(kTokens * kColumns), 71);
-  for (const uint32_t dtype : quantised_dtypes()) {
+  for (const uint32_t dtype : packed_dtypes()) {
     const size_t row_bytes = brim_dtype_row_bytes(dtype, kColumns);
     const std::vector<uint8_t> weights = random_weights(dtype, kRows, kColumns, 80 + dtype);
     const std::vector<uint8_t> same = packed(dtype, weights, kRows);
     for (const uint32_t numerics : {BRIM_NUMERICS_FAST, BRIM_NUMERICS_STRICT}) {
-      const brim_cpu::MatmulKernel& kernel = *brim_cpu::find_matmul(dtype, numerics);
+      const brim_cpu::MatmulKernel& kernel = *brim_cpu::find_matmul(dtype, numerics, kColumns);
       REQUIRE((kernel.multiply_packed != nullptr));
       const size_t stride = kernel.activation_bytes(kColumns);
       std::vector<std::byte> prepared(stride * kTokens);

@@ -15,22 +15,6 @@ Settings async(std::initializer_list<std::pair<const char*, uint64_t>> values) {
   return s;
 }
 
-struct Placed {
-  std::vector<brim_placement> placements;
-  brim_plan_request request;
-
-  // Layer i on the async device where bit i of `layers` is set, else on the CPU.
-  Placed(const Runtime& runtime, uint32_t layers, uint32_t n_layers, brim_plan_request base) : request(base) {
-    const uint32_t fake = runtime.device("test.async"), cpu = runtime.device("brim.cpu");
-    for (uint32_t i = 0; i < n_layers; ++i) {
-      placements.push_back({sizeof(brim_placement), layers >> i & 1 ? fake : cpu, i, 1});
-    }
-    request.placements = placements.data();
-    request.n_placements = n_layers;
-    request.placement_stride = sizeof(brim_placement);
-  }
-};
-
 double largest_difference(const std::vector<Logits>& a, const std::vector<Logits>& b) {
   REQUIRE(a.size() == b.size());
   double most = 0;
@@ -77,7 +61,8 @@ void check_split(const std::string& path, const std::vector<Logits>& wanted, con
     Model model(runtime, path);
     prepare(model, placed.request);
     model.load(placed.request);
-    CHECK(largest_difference(wanted, scenario(model)) < 1e-5);
+    // What the device adds in another order than the processor's vectors differs in the last bits: 1e-5 of AVX-512's.
+    CHECK(largest_difference(wanted, scenario(model)) < 5e-5);
   }
   CHECK(misuse->said() == "");
 }

@@ -141,6 +141,23 @@ inline brim_plan_request strict(uint32_t n_ctx = 128, uint32_t n_seqs = 1) {
   return r;
 }
 
+// A request that says where each layer goes, whatever the negotiator thinks of the devices' speed.
+struct Placed {
+  std::vector<brim_placement> placements;
+  brim_plan_request request;
+
+  // Layer i on the async device where bit i of `layers` is set, else on the CPU.
+  Placed(const Runtime& runtime, uint32_t layers, uint32_t n_layers, brim_plan_request base) : request(base) {
+    const uint32_t fake = runtime.device("test.async"), cpu = runtime.device("brim.cpu");
+    for (uint32_t i = 0; i < n_layers; ++i) {
+      placements.push_back({sizeof(brim_placement), layers >> i & 1 ? fake : cpu, i, 1});
+    }
+    request.placements = placements.data();
+    request.n_placements = n_layers;
+    request.placement_stride = sizeof(brim_placement);
+  }
+};
+
 class Plan {
  public:
   Plan(brim_model* model, const brim_plan_request& r) {

@@ -138,17 +138,20 @@ struct FlatFamily {
   using Block = FlatActivation;
   using Form = TileForm<Format::kCodes>;
   static constexpr int kChunkBlocks = 8;
+  static constexpr int64_t kPassTokens = kIntegerTokens;
 
-  struct Tile {
-    Lanes w[kChunkBlocks][8 * Form::kParts];
-    Lanes start[kChunkBlocks];  // of the sums: what the form's products lack
-    Floats d[kChunkBlocks];
-    Floats m[kChunkBlocks];
+  template <int G>
+  struct alignas(64) Tile {
+    Lanes w[kChunkBlocks][8 * G * Form::kParts];
+    Lanes start[kChunkBlocks][G];  // of the sums: what the form's products lack
+    Floats d[kChunkBlocks][G];
+    Floats m[kChunkBlocks][G];
   };
 
-  static BRIM_INLINE void finish(Lanes sum, Floats d, Floats m, const Block& a, Floats& acc) {
-    acc = floats_fma(floats_from_int(sum), floats_mul(d, floats_splat(a.d)), acc);
-    if constexpr (Format::kMinimum) acc = floats_fma(m, floats_splat(a.sum), acc);
+  template <class Kind, class Reals = typename Kind::Reals>
+  static BRIM_INLINE void finish(typename Kind::Ints sum, Reals d, Reals m, const Block& a, Reals& acc) {
+    acc = floats_fma(floats_from_int(sum), floats_mul(d, Kind::real(a.d)), acc);
+    if constexpr (Format::kMinimum) acc = floats_fma(m, Kind::real(a.sum), acc);
   }
 
   template <class Blocks>
@@ -157,40 +160,45 @@ struct FlatFamily {
     Floats d, m;
     Format::unpack(block, w, d, m);
     Lanes sum = lanes_zero();
-    const Lanes* codes = w;
-    add_products<PlainForm<Format::kCodes>, 8, 1, 1, false>(&sum, &codes, nullptr, a.q, 0);
-    finish(sum, d, m, a, acc);
+    add_products<Single, PlainForm<Format::kCodes>, 8, 1, 1, false>(&sum, w, nullptr, a.q, 0);
+    finish<Single>(sum, d, m, a, acc);
   }
 
-  template <class Group>
-  static BRIM_INLINE void fill(const Group& group, int64_t first, int blocks, Tile& tile) {
+  template <int G, class Group>
+  static BRIM_INLINE void fill(const Group& group, int64_t first, int blocks, Tile<G>& tile, int g) {
     for (int b = 0; b < blocks; ++b) {
       Lanes w[8];
-      Format::unpack(group.block(first + b), w, tile.d[b], tile.m[b]);
-      unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { Form::put(w[j], tile.w[b] + j * Form::kParts); });
-      if constexpr (Form::kRest) tile.start[b] = dot_plain(lanes_zero(), rest_of<Form, 8>(tile.w[b]));
+      Format::unpack(group.block(first + b), w, tile.d[b][g], tile.m[b][g]);
+      Lanes rest = lanes_zero();
+      unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
+        Lanes* to = tile.w[b] + (j * G + g) * Form::kParts;
+        Form::put(w[j], to);
+        if constexpr (Form::kRest) rest = Form::rest(rest, to);
+      });
+      tile.start[b][g] = dot_plain(lanes_zero(), rest);
     }
   }
 
   template <int G, int T>
-  static BRIM_INLINE void accumulate(const Tile* tiles, int blocks, const uint8_t* activations, size_t stride,
+  static BRIM_INLINE void accumulate(const Tile<G>& tile, int blocks, const uint8_t* activations, size_t stride,
                                      Floats* out) {
-    Floats acc[G * T];
-    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { acc[i] = out[i / T * kTokenBlock + i % T]; });
+    using Kind = KindOf<G>;
+    constexpr int P = kVectors<G>;
+    typename Kind::Reals acc[P * T];
+    unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { acc[i] = Kind::in(out)[i]; });
     for (int b = 0; b < blocks; ++b, activations += sizeof(Block)) {
-      Sums<G, T> sum;
-      sum.start([&](int g) BRIM_INLINE_LAMBDA { return Form::kRest ? tiles[g].start[b] : lanes_zero(); });
-      const Lanes* codes[G];
-      unroll<G>([&](auto g) BRIM_INLINE_LAMBDA { codes[g] = tiles[g].w[b]; });
+      typename Kind::Ints sum[P * T] = {};
+      if constexpr (Form::kRest) {
+        unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = Kind::in(tile.start[b])[i % P]; });
+      }
       const int8_t* q = reinterpret_cast<const Block*>(activations)->q;
-      sum.template add<Form, 8, false>(codes, nullptr, q, stride);
-      unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA {
-        const Tile& tile = tiles[i / T];
-        const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(i % T) * stride);
-        finish(sum.template at<i>(), tile.d[b], tile.m[b], *a, acc[i]);
+      add_products<Kind, Form, 8, P, T, false>(sum, Kind::in(tile.w[b]), nullptr, q, stride);
+      unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA {
+        const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(i / P) * stride);
+        finish<Kind>(sum[i], Kind::in(tile.d[b])[i % P], Kind::in(tile.m[b])[i % P], *a, acc[i]);
       });
     }
-    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA { out[i / T * kTokenBlock + i % T] = acc[i]; });
+    unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { Kind::in(out)[i] = acc[i]; });
   }
 };
 

@@ -8,13 +8,17 @@
 //   chain = dot_first<Codes>(w, a)             // = w[r][0..3] * a[0..3]
 //   chain = dot_step<Codes>(chain, w, a)       // += w[r][0..3] * a[0..3]; at most kChainSteps<Codes> in all
 //   sum   = dot_scaled(sum, chain, scale)      // += chain * scale, scale being a 16-bit pair (s, s) per row
-//   sum   = dot_plain(sum, chain)              // += chain
+//   sum   = dot_plain(sum, chain)              // += chain; the same as going on where kChainIsSum
 // One file per instruction family provides the same names; `rows` below says where the eight rows start.
 //
 // Codes that meet many activations lie in a tile, in a form that may be another (TileForm):
 //   put(w, to)       w in the form's kParts vectors
 //   first, step      as dot_first and dot_step, at most kSteps in all
 //   rest(chain, w)   where kRest: chain += what every product of w lacks, whatever the activation
+//
+// A tile holds G groups of eight rows, those of a code side by side, and is multiplied in kVectors<G> vectors of
+// KindOf<G>: one for each group, or, where the variant has vectors of 512 bits (wide.hpp), one for two. What works on
+// both kinds is overloaded.
 #pragma once
 
 #include <cstddef>
@@ -56,14 +60,50 @@ BRIM_INLINE void unroll(F&& f) {
 
 namespace brim_cpu {
 
+// Vectors of one group, and how they come from memory: a number or four bytes in every lane, or an array of them.
+struct Single {
+  using Ints = Lanes;
+  using Reals = Floats;
+  static BRIM_INLINE Ints bytes(const void* p) { return broadcast4(p); }
+  static BRIM_INLINE Reals real(float v) { return floats_splat(v); }
+  static BRIM_INLINE const Ints* in(const Lanes* p) { return p; }
+  static BRIM_INLINE const Reals* in(const Floats* p) { return p; }
+  static BRIM_INLINE Reals* in(Floats* p) { return p; }
+};
+
+}  // namespace brim_cpu
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#include "matmul/wide.hpp"
+#else
+namespace brim_cpu {
+using Wide = Single;
+inline constexpr int kWideGroups = 1;
+}  // namespace brim_cpu
+#endif
+
+namespace brim_cpu {
+
+// What G groups side by side are taken in.
+template <int G>
+using KindOf = std::conditional_t<G % kWideGroups == 0, Wide, Single>;
+template <int G>
+constexpr int kVectors = G % kWideGroups == 0 ? G / kWideGroups : G;
+
 // Codes as they come.
 template <Codes C>
 struct PlainForm {
   static constexpr int kParts = 1, kSteps = kChainSteps<C>;
   static constexpr bool kRest = false;
   static BRIM_INLINE void put(Lanes w, Lanes* to) { *to = w; }
-  static BRIM_INLINE Lanes first(const Lanes* w, Lanes a) { return dot_first<C>(*w, a); }
-  static BRIM_INLINE Lanes step(Lanes chain, const Lanes* w, Lanes a) { return dot_step<C>(chain, *w, a); }
+  template <class V>
+  static BRIM_INLINE V first(const V* w, V a) {
+    return dot_first<C>(*w, a);
+  }
+  template <class V>
+  static BRIM_INLINE V step(V chain, const V* w, V a) {
+    return dot_step<C>(chain, *w, a);
+  }
 };
 
 // SignedForm is the family's own for signed codes, or void.

@@ -119,6 +119,7 @@ BRIM_INLINE Lanes gather4(const uint8_t* p, const RowOffsets& rows) {
 
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
 
+inline constexpr bool kChainIsSum = true;
 template <Codes C>
 inline constexpr int kChainSteps = 8;
 
@@ -139,24 +140,9 @@ BRIM_INLINE Lanes dot_scaled(Lanes sum, Lanes chain, Lanes scale) {
 }
 BRIM_INLINE Lanes dot_plain(Lanes sum, Lanes chain) { return _mm256_add_epi32(sum, chain); }
 
-// The activation plus 128 is the unsigned operand, and 128 times the codes' sum the rest: one instruction for all rows
-// in place of an absolute value and a sign for each.
-struct SignedForm {
-  static constexpr int kParts = 1, kSteps = 8;
-  static constexpr bool kRest = true;
-  static BRIM_INLINE void put(Lanes w, Lanes* to) { *to = w; }
-  static BRIM_INLINE Lanes step(Lanes chain, const Lanes* w, Lanes a) {
-    return _mm256_dpbusd_epi32(chain, _mm256_xor_si256(a, splat8(0x80)), *w);
-  }
-  static BRIM_INLINE Lanes first(const Lanes* w, Lanes a) { return step(_mm256_setzero_si256(), w, a); }
-  static BRIM_INLINE Lanes rest(Lanes chain, const Lanes* w) {
-    const Lanes sum = _mm256_dpbusd_epi32(_mm256_setzero_si256(), splat8(1), *w);
-    return _mm256_sub_epi32(chain, _mm256_slli_epi32(sum, 7));
-  }
-};
-
 #else
 
+inline constexpr bool kChainIsSum = false;
 template <Codes C>
 inline constexpr int kChainSteps = C == Codes::kU4   ? 8
                                    : C == Codes::kU5 ? 4

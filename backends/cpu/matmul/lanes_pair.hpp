@@ -168,6 +168,7 @@ BRIM_INLINE Lanes dot_pairs(Lanes sum, Lanes a, Lanes b) {
 #if defined(__aarch64__)
 
 // NEON multiplies signed by signed bytes, which all codes are, and adds into 32 bits.
+inline constexpr bool kChainIsSum = true;
 template <Codes C>
 inline constexpr int kChainSteps = 8;
 
@@ -195,6 +196,7 @@ BRIM_INLINE Lanes dot_plain(Lanes sum, Lanes chain) { return lanes_add32(sum, ch
 
 #else
 
+inline constexpr bool kChainIsSum = false;
 template <Codes C>
 inline constexpr int kChainSteps = C == Codes::kU4 ? 8
                                    : C == Codes::kU5 ? 4

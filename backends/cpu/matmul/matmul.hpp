@@ -14,9 +14,10 @@ namespace brim_cpu {
 
 // Layouts of a prepared activation row. Two kernels with the same layout may share prepared rows.
 enum class Activation : uint32_t {
-  kF32,    // F32, zero-padded to a multiple of 16
-  kFlat8,  // 8-bit, one F32 scale per 32 elements
-  kSuper8  // 8-bit, one F32 scale per 256 elements, sums of groups of 16
+  kF32,     // F32, zero-padded to a multiple of 16
+  kFlat8,   // 8-bit, one F32 scale per 32 elements
+  kSuper8,  // 8-bit, one F32 scale per 256 elements, sums of groups of 16
+  kBfloat   // BF16, in rows of whole blocks
 };
 
 // [any, non-blocking] out[t * out_stride + r] = dot(weight row r, activation t), r in [row_begin, row_end), t in
@@ -43,8 +44,8 @@ struct MatmulKernel {
   Multiply reference;
 };
 
-// [any] The kernel of a weight dtype under BRIM_NUMERICS_FAST or BRIM_NUMERICS_STRICT; null where rows of the dtype
-// cannot be decoded.
-const MatmulKernel* find_matmul(uint32_t dtype, uint32_t numerics);
+// [any] The kernel of a weight dtype with rows of k elements under BRIM_NUMERICS_FAST or BRIM_NUMERICS_STRICT; null
+// where rows of the dtype cannot be decoded.
+const MatmulKernel* find_matmul(uint32_t dtype, uint32_t numerics, int64_t k);
 
 }  // namespace brim_cpu

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "formats/rows.hpp"
+#include "matmul/bfloat.hpp"
 #include "matmul/blocks8.hpp"
 
 namespace brim_cpu {
@@ -76,13 +77,14 @@ void unpack(const uint8_t* packed, size_t row_bytes, int64_t r, int64_t first, i
 
 struct Packing {
   uint32_t dtype;
+  int64_t block;
   decltype(&brim_cpu::pack<Q4_0Layout>) pack;
   decltype(&brim_cpu::unpack<Q4_0Layout>) unpack;
 };
 
 template <class Layout>
 constexpr Packing entry() {
-  return {Layout::kDtype, pack<Layout>, unpack<Layout>};
+  return {Layout::kDtype, Layout::kElements, pack<Layout>, unpack<Layout>};
 }
 
 constexpr Packing kPackings[] = {
@@ -90,17 +92,21 @@ constexpr Packing kPackings[] = {
     entry<Iq4NlLayout>(), entry<Mxfp4Layout>(), entry<Q2KLayout>(),   entry<Q3KLayout>(),  entry<Q4KLayout>(),
     entry<Q5KLayout>(),   entry<Q6KLayout>(),   entry<Iq4XsLayout>(),
 };
+constexpr Packing kBfloats = entry<BfloatLayout>();
 
 const Packing* find(uint32_t dtype) {
   for (const Packing& packing : kPackings) {
     if (packing.dtype == dtype) return &packing;
   }
-  return nullptr;
+  return kMultipliesBfloats && dtype == kBfloats.dtype ? &kBfloats : nullptr;
 }
 
 }  // namespace
 
-bool can_pack(uint32_t dtype) { return find(dtype) != nullptr; }
+int64_t packed_block(uint32_t dtype) {
+  const Packing* packing = find(dtype);
+  return packing == nullptr ? 0 : packing->block;
+}
 
 void pack_rows(uint32_t dtype, const uint8_t* src, size_t row_bytes, int64_t first, int64_t n, uint8_t* dst) {
   find(dtype)->pack(src, row_bytes, first, n, dst);

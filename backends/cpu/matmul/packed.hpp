@@ -9,8 +9,8 @@ namespace brim_cpu {
 
 inline constexpr int64_t kPackedRows = 8;  // of a group
 
-// [any] Whether rows of the dtype can be packed.
-bool can_pack(uint32_t dtype);
+// [any] The elements of a block of the dtype, of which a packed row has whole ones; 0 where it cannot be packed.
+int64_t packed_block(uint32_t dtype);
 
 // [any, non-blocking] Packs rows [first, first + n) of row_bytes bytes, whole blocks; row `first` is at src, dst is the
 // whole packed matrix.

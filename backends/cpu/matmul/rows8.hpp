@@ -15,7 +15,7 @@
 // Packed weights (blocks8.hpp) go the same ways, a group being one stretch of memory: one token takes four groups, a
 // quarter of the range apart, block by block in turns, and asks for each about a KiB before it is read.
 //
-// A Family provides: Layout, kChunkBlocks, Block (one prepared activation block), Tile,
+// A Family provides: Layout, kChunkBlocks, kPassTokens, Block (one prepared activation block), Tile<G>,
 //   accumulate_one(block, a, acc)                       one block of eight rows, one token
 //   fill(group, first, blocks, tile)                    up to kChunkBlocks blocks into the tile
 //   accumulate<G, T>(tiles, blocks, a, stride, acc)     the blocks of G tiles for T tokens; tile g's sum for token t is
@@ -23,6 +23,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 
 #include "matmul/blocks8.hpp"
 #include "matmul/sums.hpp"
@@ -30,8 +31,11 @@
 namespace brim_cpu {
 
 inline constexpr int64_t kRowGroup = 8;
-inline constexpr int64_t kTokenBlock = 128;
-inline constexpr size_t kTokenBlockBytes = 256 * 1024;
+inline constexpr int64_t kTokenBlock = 132;
+// A pass over a tile takes so many groups and tokens: two vectors of codes by the tokens whose sums the registers hold.
+inline constexpr int kTileGroups = 2 * kWideGroups;
+inline constexpr int64_t kIntegerTokens = kWideGroups == 1 ? 4 : 6;
+inline constexpr size_t kTokenBlockBytes = (kWideGroups == 1 ? 256 : 640) * 1024;
 
 // How many rows lie between the eight streams through `rows` rows; the last of them may be shorter. Streams that keep
 // the same place in a page would share a few sets of a first cache, so a stride of half pages is made one row longer.
@@ -108,56 +112,57 @@ void multiply_one(const Group* groups, const uint8_t* activation, float* out, in
 template <class Family, int G, class Group>
 void multiply_groups(const Group* groups, const uint8_t* activations, size_t stride, int64_t tokens, float* out,
                      int64_t out_stride, int64_t blocks) {
-  Floats acc[G * kTokenBlock];
-  for (int g = 0; g < G; ++g) {
-    for (int64_t t = 0; t < tokens; ++t) acc[g * kTokenBlock + t] = floats_zero();
-  }
+  alignas(64) Floats acc[kTokenBlock * G];
+  std::fill_n(acc, tokens * G, floats_zero());
   for (int64_t b = 0; b < blocks; b += Family::kChunkBlocks) {
     const int chunk = static_cast<int>(std::min<int64_t>(Family::kChunkBlocks, blocks - b));
-    typename Family::Tile tiles[G];
+    typename Family::template Tile<G> tile;
     for (int g = 0; g < G; ++g) {
-      Family::fill(groups[g], b, chunk, tiles[g]);
+      Family::template fill<G>(groups[g], b, chunk, tile, g);
       // What is filled next, further along these rows or in those behind them, comes from memory while this is
       // multiplied.
       groups[g].fetch(b + chunk < blocks ? b + chunk : G * blocks, Family::kChunkBlocks);
     }
     const uint8_t* a = activations + static_cast<size_t>(b) * sizeof(typename Family::Block);
     int64_t t = 0;
-    if constexpr (kTileTokens > 4) {
-      for (; t + kTileTokens <= tokens; t += kTileTokens, a += kTileTokens * stride)
-        Family::template accumulate<G, kTileTokens>(tiles, chunk, a, stride, acc + t);
+    if constexpr (constexpr int64_t kPass = Family::kPassTokens; kPass > 4) {
+      for (; t + kPass <= tokens; t += kPass, a += kPass * stride)
+        Family::template accumulate<G, kPass>(tile, chunk, a, stride, acc + t * G);
     }
     for (; t + 4 <= tokens; t += 4, a += 4 * stride)
-      Family::template accumulate<G, 4>(tiles, chunk, a, stride, acc + t);
+      Family::template accumulate<G, 4>(tile, chunk, a, stride, acc + t * G);
     for (; t + 2 <= tokens; t += 2, a += 2 * stride)
-      Family::template accumulate<G, 2>(tiles, chunk, a, stride, acc + t);
-    if (t < tokens) Family::template accumulate<G, 1>(tiles, chunk, a, stride, acc + t);
+      Family::template accumulate<G, 2>(tile, chunk, a, stride, acc + t * G);
+    if (t < tokens) Family::template accumulate<G, 1>(tile, chunk, a, stride, acc + t * G);
   }
-  for (int g = 0; g < G; ++g) {
-    float* to = out + g * Group::kNext;
-    for (int64_t t = 0; t < tokens; ++t) groups[g].store(to + t * out_stride, acc[g * kTokenBlock + t]);
+  for (int64_t t = 0; t < tokens; ++t, out += out_stride) {
+    for (int g = 0; g < G; ++g) groups[g].store(out + g * Group::kNext, acc[t * G + g]);
   }
 }
 
-// Several tokens: the groups that begin with rows row_begin, kNext further, and so on up to row_end, two at a time
+// Several tokens: the groups that begin with rows row_begin, kNext further, and so on up to row_end, kGroups at a time
 // where they have equally many rows. Activations of a block of tokens stay in half of a second cache.
 template <class Family, class GroupAt>
 void multiply_tokens(const GroupAt& group, int64_t row_begin, int64_t row_end, const uint8_t* activations,
                      size_t stride, int64_t tokens, float* out, int64_t out_stride, int64_t blocks) {
   using Group = decltype(group(row_begin));
   constexpr int64_t kNext = Group::kNext;
-  const int64_t fitting = static_cast<int64_t>(kTokenBlockBytes / std::max<size_t>(stride, 1)) / 4 * 4;
-  const int64_t size = std::clamp<int64_t>(fitting, 16, kTokenBlock);
+  const int64_t fitting = static_cast<int64_t>(kTokenBlockBytes / std::max<size_t>(stride, 1)) / 12 * 12;
+  const int64_t size = std::clamp<int64_t>(fitting, 24, kTokenBlock);
   for (int64_t begin = 0; begin < tokens; begin += size, activations += static_cast<size_t>(size) * stride) {
     const int64_t count = std::min(size, tokens - begin);
     for (int64_t row = row_begin; row < row_end;) {
       float* to = out + begin * out_stride + row;
-      const Group two[2] = {group(row), group(std::min(row + kNext, row_end - kNext))};
-      if (row + kNext < row_end && two[0].live == two[1].live) {
-        multiply_groups<Family, 2>(two, activations, stride, count, to, out_stride, blocks);
-        row += 2 * kNext;
+      const auto all = [&]<size_t... I>(std::index_sequence<I...>) {
+        return std::array<Group, kTileGroups>{
+            group(std::min(row + static_cast<int64_t>(I) * kNext, row_end - kNext))...};
+      }
+      (std::make_index_sequence<kTileGroups>{});
+      if (row + (kTileGroups - 1) * kNext < row_end && all.front().live == all.back().live) {
+        multiply_groups<Family, kTileGroups>(all.data(), activations, stride, count, to, out_stride, blocks);
+        row += kTileGroups * kNext;
       } else {
-        multiply_groups<Family, 1>(two, activations, stride, count, to, out_stride, blocks);
+        multiply_groups<Family, 1>(all.data(), activations, stride, count, to, out_stride, blocks);
         row += kNext;
       }
     }
@@ -209,14 +214,6 @@ void multiply_packed(const void* weights, size_t row_bytes, int64_t row_begin, i
     return;
   }
   multiply_tokens<Family>(group, row_begin, row_end, activations, prepared_stride, tokens, out, out_stride, blocks);
-}
-
-// What the products of N codes of a tile lack, as a chain.
-template <class Form, int N>
-BRIM_INLINE Lanes rest_of(const Lanes* w) {
-  Lanes chain = lanes_zero();
-  unroll<N>([&](auto j) BRIM_INLINE_LAMBDA { chain = Form::rest(chain, w + j * Form::kParts); });
-  return chain;
 }
 
 }  // namespace brim_cpu

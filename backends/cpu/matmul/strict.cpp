@@ -16,6 +16,7 @@
 
 #include "formats/rows.hpp"
 #include "matmul/activation.hpp"
+#include "matmul/bfloat.hpp"
 #include "matmul/lanes.hpp"
 #include "matmul/packed.hpp"
 
@@ -69,6 +70,10 @@ struct FileRows {
 };
 template <uint32_t Dtype>
 constexpr bool kInPlace = Dtype == BRIM_DTYPE_F32 || Dtype == BRIM_DTYPE_F16 || Dtype == BRIM_DTYPE_BF16;
+
+template <uint32_t Dtype>
+constexpr bool kPacks = Dtype != BRIM_DTYPE_F32&& Dtype != BRIM_DTYPE_F16 &&
+                        (Dtype != BRIM_DTYPE_BF16 || kMultipliesBfloats);
 
 // acc[t * kRows + r] += w[r] * a[t] over n elements, n a multiple of 8. Token t of a at a + t * a_stride floats.
 template <int T, class Weights>
@@ -129,7 +134,7 @@ void multiply_tile(const TileSource& from, const float* activations, size_t a_st
     const int padded = (n + 7) / 8 * 8;
     if constexpr (kInPlace<Dtype>) {
       const bool worth = tokens <= kFew || Dtype == BRIM_DTYPE_F32;
-      if (worth && n == padded && from.live == quads * kRows) {
+      if (worth && !from.packed && n == padded && from.live == quads * kRows) {
         const uint8_t* chunk = from.p + static_cast<size_t>(i) * kBlockBytes<Dtype>;
         accumulate_tile(FileRows<Dtype>{chunk, static_cast<size_t>(from.apart) * from.row_bytes}, quads,
                         activations + i, a_stride, tokens, n, acc);
@@ -192,7 +197,7 @@ void reference(const void* weights, size_t row_bytes, int64_t row_begin, int64_t
 template <uint32_t Dtype>
 constexpr MatmulKernel entry() {
   return {Dtype,           Activation::kF32,       f32_activation_bytes,
-          prepare_f32,     multiply<Dtype, false>, kBlockElements<Dtype> == 1 ? nullptr : multiply<Dtype, true>,
+          prepare_f32,     multiply<Dtype, false>, kPacks<Dtype> ? multiply<Dtype, true> : nullptr,
           reference<Dtype>};
 }
 

@@ -256,29 +256,45 @@ struct SuperFamily {
   using Layout = Format;
   using Block = SuperActivation;
   static constexpr int kChunkBlocks = 1;
+  static constexpr int64_t kPassTokens = kIntegerTokens;
   static constexpr int kScales = 64 / Format::kScaleVectors;
   static constexpr int kMinima = kScales / 2;  // pairs
   static constexpr size_t kAhead = 300;        // bytes
 
   using Form = TileForm<Format::kCodes>;
 
-  struct Tile {
-    Lanes w[64 * Form::kParts];
-    Lanes start;  // of the sum: what the form's products lack
-    Header header;
+  template <int G>
+  struct alignas(64) Tile {
+    Lanes w[64 * G * Form::kParts];
+    Lanes scale[kScales * G];
+    Lanes min[kMinima * G];
+    Lanes start[G];  // of the sum: what the form's products lack
+    Floats d[G];
+    Floats minus_dmin[G];
   };
 
-  // One row group, one token.
-  static BRIM_INLINE void finish(Lanes sum, const Header& h, const Block& a, Floats& acc) {
-    const Floats d = floats_splat(a.d);
-    acc = floats_fma(floats_from_int(sum), floats_mul(h.d, d), acc);
-    if constexpr (Format::kMinimum) {
-      Lanes minima = lanes_zero();
-      unroll<kMinima>([&](auto j) BRIM_INLINE_LAMBDA {
-        minima = dot_pairs(minima, h.min[j], broadcast4((kScales == 8 ? a.sums32 : a.sums) + 2 * j));
+  // The sums of P vectors and T tokens. min(j, p) are the j-th minima of vector p.
+  template <class Kind, int P, int T, class Reals = typename Kind::Reals, class Min>
+  static BRIM_INLINE void finish(const typename Kind::Ints* sum, const Reals* d, const Reals* minus_dmin,
+                                 const Min& min, const uint8_t* block, size_t stride, Reals* acc) {
+    unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
+      const auto& a = *reinterpret_cast<const Block*>(block + static_cast<size_t>(t) * stride);
+      const Reals scale = Kind::real(a.d);
+      typename Kind::Ints minima[P] = {};
+      if constexpr (Format::kMinimum) {
+        unroll<kMinima>([&](auto j) BRIM_INLINE_LAMBDA {
+          const auto sums = Kind::bytes((kScales == 8 ? a.sums32 : a.sums) + 2 * j);
+          unroll<P>([&](auto p) BRIM_INLINE_LAMBDA { minima[p] = dot_pairs(minima[p], min(j, p), sums); });
+        });
+      }
+      unroll<P>([&](auto p) BRIM_INLINE_LAMBDA {
+        Reals& to = acc[t * P + p];
+        to = floats_fma(floats_from_int(sum[t * P + p]), floats_mul(d[p], scale), to);
+        if constexpr (Format::kMinimum) {
+          to = floats_fma(floats_from_int(minima[p]), floats_mul(minus_dmin[p], scale), to);
+        }
       });
-      acc = floats_fma(floats_from_int(minima), floats_mul(h.minus_dmin, d), acc);
-    }
+    });
   }
 
   template <class Blocks>
@@ -296,49 +312,55 @@ struct SuperFamily {
           __builtin_prefetch(ahead);
           if constexpr (Format::kBytes > 200) __builtin_prefetch(ahead + kPart);
         }
-        add_products<PlainForm<Format::kCodes>, 4, 1, 1, true>(&sum, &w, &scale, a.q + 16 * g, 0);
+        add_products<Single, PlainForm<Format::kCodes>, 4, 1, 1, true>(&sum, w, scale, a.q + 16 * g, 0);
       });
     });
     Format::tail(block, h);
-    finish(sum, h, a, acc);
+    const auto min = [&](int j, int) BRIM_INLINE_LAMBDA { return h.min[j]; };
+    finish<Single, 1, 1>(&sum, &h.d, &h.minus_dmin, min, reinterpret_cast<const uint8_t*>(&a), 0, &acc);
   }
 
-  template <class Group>
-  static BRIM_INLINE void fill(const Group& group, int64_t first, int, Tile& tile) {
+  template <int G, class Group>
+  static BRIM_INLINE void fill(const Group& group, int64_t first, int, Tile<G>& tile, int g) {
     const auto block = group.block(first);
-    Format::header(block, tile.header);
-    tile.start = lanes_zero();
+    Header h;
+    Format::header(block, h);
+    Lanes start = lanes_zero();
     unroll<Format::kSteps>([&](auto i) BRIM_INLINE_LAMBDA {
-      Format::template step<i>(block, [&](auto g, const Lanes* w) BRIM_INLINE_LAMBDA {
-        Lanes* to = tile.w + 4 * Form::kParts * g;
-        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { Form::put(w[j], to + j * Form::kParts); });
-        if constexpr (Form::kRest) {
-          tile.start = dot_scaled(tile.start, rest_of<Form, 4>(to), tile.header.scale[g * kScales / 16]);
-        }
+      Format::template step<i>(block, [&](auto column, const Lanes* w) BRIM_INLINE_LAMBDA {
+        Lanes rest = lanes_zero();
+        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+          Lanes* to = tile.w + ((4 * column + j) * G + g) * Form::kParts;
+          Form::put(w[j], to);
+          if constexpr (Form::kRest) rest = Form::rest(rest, to);
+        });
+        if constexpr (Form::kRest) start = dot_scaled(start, rest, h.scale[column * kScales / 16]);
       });
     });
-    Format::tail(block, tile.header);
+    Format::tail(block, h);
+    unroll<kScales>([&](auto s) BRIM_INLINE_LAMBDA { tile.scale[s * G + g] = h.scale[s]; });
+    if constexpr (Format::kMinimum) {
+      unroll<kMinima>([&](auto j) BRIM_INLINE_LAMBDA { tile.min[j * G + g] = h.min[j]; });
+    }
+    tile.start[g] = start;
+    tile.d[g] = h.d;
+    tile.minus_dmin[g] = h.minus_dmin;
   }
 
   template <int G, int T>
-  static BRIM_INLINE void accumulate(const Tile* tiles, int, const uint8_t* activations, size_t stride, Floats* acc) {
-    constexpr int kVectors = Format::kScaleVectors;
+  static BRIM_INLINE void accumulate(const Tile<G>& tile, int, const uint8_t* activations, size_t stride, Floats* acc) {
+    using Kind = KindOf<G>;
+    constexpr int P = kVectors<G>, kCodeVectors = Format::kScaleVectors;
     const int8_t* q = reinterpret_cast<const Block*>(activations)->q;
-    Sums<G, T> sum;
-    sum.start([&](int g) BRIM_INLINE_LAMBDA { return Form::kRest ? tiles[g].start : lanes_zero(); });
+    typename Kind::Ints sum[P * T] = {};
+    if constexpr (Form::kRest) unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = Kind::in(tile.start)[i % P]; });
     for (int s = 0; s < kScales; ++s) {
-      const Lanes* codes[G];
-      const Lanes* scale[G];
-      unroll<G>([&](auto g) BRIM_INLINE_LAMBDA {
-        codes[g] = tiles[g].w + s * kVectors * Form::kParts;
-        scale[g] = &tiles[g].header.scale[s];
-      });
-      sum.template add<Form, kVectors, true>(codes, scale, q + 4 * kVectors * s, stride);
+      add_products<Kind, Form, kCodeVectors, P, T, true>(sum, Kind::in(tile.w) + s * kCodeVectors * P * Form::kParts,
+                                                         Kind::in(tile.scale) + s * P, q + 4 * kCodeVectors * s,
+                                                         stride);
     }
-    unroll<G * T>([&](auto i) BRIM_INLINE_LAMBDA {
-      const auto* a = reinterpret_cast<const Block*>(activations + static_cast<size_t>(i % T) * stride);
-      finish(sum.template at<i>(), tiles[i / T].header, *a, acc[i / T * kTokenBlock + i % T]);
-    });
+    const auto min = [&](int j, int p) BRIM_INLINE_LAMBDA { return Kind::in(tile.min)[j * P + p]; };
+    finish<Kind, P, T>(sum, Kind::in(tile.d), Kind::in(tile.minus_dmin), min, activations, stride, Kind::in(acc));
   }
 };
 

@@ -8,8 +8,10 @@
 namespace brim_cpu {
 namespace {
 
-constexpr uint64_t kRowUnit = 16;                // kernels take sixteen weight rows at a time
-constexpr uint64_t kTokenTileBytes = 192 << 10;  // prepared rows of one tile stay in a core's second cache
+constexpr uint64_t kRowUnit = 16;  // kernels take sixteen weight rows at a time
+// Prepared rows of one tile stay in a core's second cache: half a MiB, or one where AVX-512 is.
+constexpr uint64_t kTokenTileBytes = (kWidth == 16 ? 512 : 192) << 10;
+constexpr uint64_t kTokenUnit = 12;              // kernels take four or six tokens at a time
 constexpr uint64_t kLeastChunkBytes = 32 << 10;  // of weights: eight streams (rows8.hpp) of a page each
 
 // Rough nanoseconds on one thread: weights are read once, products are made at some 20 per ns.
@@ -26,7 +28,9 @@ struct Tiling {
 
 Tiling tile(uint64_t n, uint64_t row_bytes, uint64_t tokens, uint64_t stride, uint32_t team) {
   Tiling t;
-  t.tokens = std::clamp<uint64_t>(kTokenTileBytes / stride, 16, 256);
+  const uint64_t fitting = std::clamp<uint64_t>(kTokenTileBytes / stride / kTokenUnit, 2, 11) * kTokenUnit;
+  t.token_tiles = (tokens + fitting - 1) / fitting;
+  t.tokens = (tokens + t.token_tiles * kTokenUnit - 1) / (t.token_tiles * kTokenUnit) * kTokenUnit;
   t.token_tiles = (tokens + t.tokens - 1) / t.tokens;
   const uint64_t wanted = std::max<uint64_t>(1, team * 8ull / std::max<uint64_t>(1, t.token_tiles));
   const uint64_t least = (kLeastChunkBytes + row_bytes - 1) / row_bytes;

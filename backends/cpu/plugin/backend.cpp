@@ -150,7 +150,9 @@ brim_status BRIM_CALL pack(brim_queue* queue, uint32_t dtype, const uint64_t* di
                            uint64_t first_row, uint64_t n_rows, brim_buffer* src, uint64_t src_offset, brim_buffer* dst,
                            uint64_t dst_offset, brim_error* error) {
   return guard(error, [&] {
-    if (layout_id != kPackedLayout || !can_pack(dtype) || rank < 2 || dim[rank - 2] % kPackedRows != 0) {
+    const auto block = static_cast<uint64_t>(packed_block(dtype));
+    if (layout_id != kPackedLayout || block == 0 || rank < 2 || dim[rank - 2] % kPackedRows != 0 ||
+        dim[rank - 1] % block != 0) {
       fail(BRIM_INVALID_ARGUMENT, "layout %llu was not given for a weight of this dtype and shape",
            static_cast<unsigned long long>(layout_id));
     }

@@ -166,7 +166,8 @@ void judge_select(Trial& trial) {
 void judge_weight(Trial& trial, uint32_t numerics) {
   trial.input(0, true, BRIM_DTYPE_NONE);
   const brim_value_desc& w = *trial.in(0);
-  trial.holds(find_matmul(w.dtype, numerics) != nullptr, "no matmul kernel takes weights of this dtype");
+  trial.holds(find_matmul(w.dtype, numerics, static_cast<int64_t>(w.dim[w.rank - 1].k)) != nullptr,
+              "no matmul kernel takes weights of this dtype");
   trial.holds(whole_blocks(w), "the weight's rows are no whole blocks");
   for (uint32_t d = 0; d < w.rank; ++d) trial.holds(is_constant(w.dim[d]), "the weight's shape is not constant");
 }

@@ -129,7 +129,8 @@ class Compiler {
     const bool product =
         (node.op == BRIM_OP_MATMUL && (node.must & BRIM_MATMUL_BATCHED) == 0) || node.op == BRIM_OP_GROUPED_MATMUL;
     if (!product || node.n_in < 2) return nullptr;
-    return find_matmul(values_.desc(node.in[0]).dtype, info_.numerics);
+    const brim_value_desc& w = values_.desc(node.in[0]);
+    return find_matmul(w.dtype, info_.numerics, static_cast<int64_t>(w.dim[w.rank - 1].k));
   }
 
   Multiply multiply_of(const brim_node& node, const MatmulKernel& kernel) const {

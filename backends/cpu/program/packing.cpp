@@ -6,11 +6,12 @@
 namespace brim_cpu {
 
 bool has_packed_form(const brim_value_desc& w) {
-  if (w.kind != BRIM_VALUE_WEIGHT || (w.rank != 2 && w.rank != 3) || !can_pack(w.dtype)) return false;
+  if (w.kind != BRIM_VALUE_WEIGHT || (w.rank != 2 && w.rank != 3) || packed_block(w.dtype) == 0) return false;
   for (uint32_t i = 0; i < w.rank; ++i) {
     if (w.dim[i].sym != BRIM_SYM_NONE || w.dim[i].k == 0) return false;
   }
-  return w.dim[w.rank - 2].k % kPackedRows == 0 && w.dim[w.rank - 1].k % brim_dtype_block_elements(w.dtype) == 0;
+  return w.dim[w.rank - 2].k % kPackedRows == 0 &&
+         w.dim[w.rank - 1].k % static_cast<uint64_t>(packed_block(w.dtype)) == 0;
 }
 
 bool can_be_packed(const brim_graph& graph, brim_value weight) {

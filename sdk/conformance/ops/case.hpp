@@ -107,7 +107,10 @@ std::vector<std::byte> attr_bytes(Attr a) {
 const std::vector<uint32_t>& weight_dtypes();
 inline bool is_plain(uint32_t dtype) { return brim_dtype_block_elements(dtype) == 1; }
 // RMS-relative limit of fast numerics for products with weights of this type.
-inline double fast_limit(uint32_t dtype) { return is_plain(dtype) ? 1e-3 : 2e-2; }
+inline double fast_limit(uint32_t dtype) {
+  if (dtype == BRIM_DTYPE_BF16) return 4e-3;
+  return is_plain(dtype) ? 1e-3 : 2e-2;
+}
 double unary_of(uint32_t kind, double x);
 
 // ---- the tables, by op

@@ -8,7 +8,8 @@
  *   - Values in and out are F32; weights have any dtype of types.h. Inputs of another dtype are cast by COPY.
  *   - STRICT: each multiplication and addition in F32 or better, sums of K terms with a relative error of at most
  *     4 * sqrt(K) * 2^-24 against exact arithmetic on the dequantised weights, library functions within 4 ulp.
- *   - FAST: RMS-relative error against STRICT at most 2e-2 for ops on weights of 4 and more bits, 1e-3 for the others.
+ *   - FAST: RMS-relative error against STRICT at most 2e-2 for ops on weights of 4 and more bits, 4e-3 on BF16 weights,
+ *     for which activations may be rounded to BF16, 1e-3 for the others.
  *   - NaN and infinity in an input reach every output element that depends on it.
  *   - A size of 0 in any dimension gives an empty output and is no error.
  *   - Rows beyond the step's real counts (padding) may hold anything, NaN too, and change nothing else.

@@ -1,0 +1,26 @@
+// BF16 weights times BF16 activations, on processors that multiply pairs of them.
+#pragma once
+
+#include <brim/types.h>
+
+#include "matmul/matmul.hpp"
+
+namespace brim_cpu {
+
+#if defined(__AVX512BF16__) && defined(__AVX512VL__)
+inline constexpr bool kMultipliesBfloats = true;
+#else
+inline constexpr bool kMultipliesBfloats = false;
+#endif
+
+// A row in blocks, as the block formats have it, so that what packs those packs it.
+struct BfloatLayout {
+  static constexpr uint32_t kDtype = BRIM_DTYPE_BF16;
+  static constexpr int64_t kElements = 32;
+  static constexpr size_t kBytes = 64;
+};
+
+// The FAST entry of BF16 for rows of k elements, or null: k has to be a multiple of the block.
+const MatmulKernel* find_bfloat_matmul(uint32_t dtype, int64_t k);
+
+}  // namespace brim_cpu
