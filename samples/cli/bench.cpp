@@ -242,6 +242,7 @@ int bench(const BenchOptions& options) {
         {"macs_per_token", macs},
         {"peak_integer_gmacs", limit_or_null(limits.integer_macs / 1e9)},
         {"peak_float_gmacs", limit_or_null(limits.float_macs / 1e9)},
+        {"peak_bfloat_gmacs", limit_or_null(limits.bfloat_macs / 1e9)},
         {"bandwidth_used",
          bandwidth > 0 && !decode_runs.empty() ? nlohmann::json(used / bandwidth) : nlohmann::json(nullptr)},
         {"load_seconds", loaded.load_seconds},
@@ -279,8 +280,9 @@ int bench(const BenchOptions& options) {
     const auto share = [&](double peak, const char* how) {
       return peak > 0 ? fmt::format(", {:.0f} % of {:.0f} ({})", 100 * made / peak, peak / 1e9, how) : std::string{};
     };
-    out += fmt::format("prefill multiplies {:.2f} G weights a token: {:.1f} GMAC/s{}{}\n", macs / 1e9, made / 1e9,
-                       share(limits.integer_macs, limits.integer_how), share(limits.float_macs, limits.float_how));
+    out += fmt::format("prefill multiplies {:.2f} G weights a token: {:.1f} GMAC/s{}{}{}\n", macs / 1e9, made / 1e9,
+                       share(limits.integer_macs, limits.integer_how), share(limits.bfloat_macs, limits.bfloat_how),
+                       share(limits.float_macs, limits.float_how));
   }
   if (options.n_gen > 0 && bandwidth > 0) {
     out += fmt::format("decode reads {} of weights a step: {:.1f} of {:.1f} GB/s ({}), {:.0f} % of memory bandwidth\n",

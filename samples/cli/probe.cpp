@@ -63,19 +63,20 @@ double best_rate(uint32_t threads, const Work& work) {
   return best;
 }
 
-// Sums `words` words walked as `streams` streams side by side; fetched lines are for one use.
-template <int kStreams, bool kPrefetch>
+// Sums `words` words walked as `streams` streams side by side, and fetches lines so many bytes ahead of their use.
+template <int kStreams, int kAhead>
 [[gnu::always_inline]] inline uint64_t sum_streams(const uint64_t* from, size_t words) {
   typedef uint64_t Line __attribute__((vector_size(64)));
   const size_t each = words / kStreams / kLineWords * kLineWords;
-  Line sums[kStreams] = {};
+  Line sums[2] = {};  // as many as the registers hold whatever the streams
   for (size_t at = 0; at < each; at += kLineWords) {
+#pragma GCC unroll 8
     for (int s = 0; s < kStreams; ++s) {
       const uint64_t* p = from + static_cast<size_t>(s) * each + at;
-      if (kPrefetch) __builtin_prefetch(p + kLineWords * 8, 0, 0);
+      if (kAhead != 0) __builtin_prefetch(reinterpret_cast<const char*>(p) + kAhead);
       Line line;
       std::memcpy(&line, p, sizeof line);
-      sums[s] += line;
+      sums[s % 2] += line;
     }
   }
   uint64_t sum = 0;
@@ -87,25 +88,25 @@ template <int kStreams, bool kPrefetch>
 
 using Reader = uint64_t (*)(const uint64_t*, size_t);
 
-template <int kStreams, bool kPrefetch>
+template <int kStreams, int kAhead>
 uint64_t read_plain(const uint64_t* from, size_t words) {
-  return sum_streams<kStreams, kPrefetch>(from, words);
+  return sum_streams<kStreams, kAhead>(from, words);
 }
 
 // In registers as wide as kernels use: narrower ones cannot ask for lines fast enough.
 #if defined(__x86_64__)
-template <int kStreams, bool kPrefetch>
+template <int kStreams, int kAhead>
 __attribute__((target("avx2"))) uint64_t read_avx2(const uint64_t* from, size_t words) {
-  return sum_streams<kStreams, kPrefetch>(from, words);
+  return sum_streams<kStreams, kAhead>(from, words);
 }
-template <int kStreams, bool kPrefetch>
+template <int kStreams, int kAhead>
 Reader reader() {
-  return __builtin_cpu_supports("avx2") ? read_avx2<kStreams, kPrefetch> : read_plain<kStreams, kPrefetch>;
+  return __builtin_cpu_supports("avx2") ? read_avx2<kStreams, kAhead> : read_plain<kStreams, kAhead>;
 }
 #else
-template <int kStreams, bool kPrefetch>
+template <int kStreams, int kAhead>
 Reader reader() {
-  return read_plain<kStreams, kPrefetch>;
+  return read_plain<kStreams, kAhead>;
 }
 #endif
 
@@ -170,6 +171,18 @@ __attribute__((target("avx512f"))) void float_avx512(int steps) {
   }
 }
 
+__attribute__((target("avx512f,avx512bf16"))) void bfloat_avx512(int steps) {
+  __m512bh w = (__m512bh)_mm512_set1_epi32(0x3f003f00);
+  __m512 sum[12] = {};
+  for (int s = 0; s < steps; ++s) {
+#pragma GCC unroll 12
+    for (__m512& total : sum) {
+      total = _mm512_dpbf16_ps(total, w, w);
+      __asm__ volatile("" : "+v"(total));
+    }
+  }
+}
+
 Multiply integer_multiply() {
   if (__builtin_cpu_supports("avx512vnni")) return {"vpdpbusd, 512 bits", 12 * 64, integer_vnni};
   if (__builtin_cpu_supports("avx2")) return {"vpmaddubsw and vpmaddwd, 256 bits", 2 * 8 * 32, integer_avx2};
@@ -178,6 +191,10 @@ Multiply integer_multiply() {
 Multiply float_multiply() {
   if (__builtin_cpu_supports("avx512f")) return {"vfmadd, 512 bits", 12 * 16, float_avx512};
   if (__builtin_cpu_supports("fma")) return {"vfmadd, 256 bits", 12 * 8, float_fma};
+  return {"", 0, nullptr};
+}
+Multiply bfloat_multiply() {
+  if (__builtin_cpu_supports("avx512bf16")) return {"vdpbf16ps, 512 bits", 12 * 32, bfloat_avx512};
   return {"", 0, nullptr};
 }
 
@@ -196,11 +213,13 @@ void float_neon(int steps) {
 
 Multiply integer_multiply() { return {"", 0, nullptr}; }
 Multiply float_multiply() { return {"fmla, 128 bits", 12 * 4, float_neon}; }
+Multiply bfloat_multiply() { return {"", 0, nullptr}; }
 
 #else
 
 Multiply integer_multiply() { return {"", 0, nullptr}; }
 Multiply float_multiply() { return {"", 0, nullptr}; }
+Multiply bfloat_multiply() { return {"", 0, nullptr}; }
 
 #endif
 
@@ -218,7 +237,9 @@ void Limits::raise(const Limits& other) {
   if (other.bandwidth > bandwidth) bandwidth = other.bandwidth, pattern = other.pattern;
   integer_macs = std::max(integer_macs, other.integer_macs);
   float_macs = std::max(float_macs, other.float_macs);
+  bfloat_macs = std::max(bfloat_macs, other.bfloat_macs);
   integer_how = other.integer_how;
+  bfloat_how = other.bfloat_how;
   float_how = other.float_how;
 }
 
@@ -236,7 +257,7 @@ Probe::Probe(uint32_t threads) : threads_(threads) {
 
 Limits Probe::measure() {
   Limits out;
-  const Reader readers[] = {reader<1, false>(), reader<1, true>(), reader<4, false>(), reader<8, true>()};
+  const Reader readers[] = {reader<1, 0>(), reader<4, 0>(), reader<2, 2048>(), reader<4, 1024>(), reader<8, 1024>()};
   static_assert(std::size(readers) == std::size(kReadPatterns));
   for (size_t i = 0; i < std::size(readers) && !block_.empty(); ++i) {
     const double bandwidth = best_rate(threads_, [&](uint32_t index, uint32_t count) {
@@ -249,11 +270,13 @@ Limits Probe::measure() {
     out.bandwidth = bandwidth;
     out.pattern = kReadPatterns[i];
   }
-  const Multiply integer = integer_multiply(), floating = float_multiply();
+  const Multiply integer = integer_multiply(), floating = float_multiply(), bfloat = bfloat_multiply();
   out.integer_macs = rate(threads_, integer);
   out.integer_how = integer.how;
   out.float_macs = rate(threads_, floating);
   out.float_how = floating.how;
+  out.bfloat_macs = rate(threads_, bfloat);
+  out.bfloat_how = bfloat.how;
   return out;
 }
 

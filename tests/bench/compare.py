@@ -109,7 +109,7 @@ def summarise(rounds, engines):
     first = rounds[0]["brim"]
     macs, read = first["macs_per_token"], first["bytes_per_token"]
     out["limits"] = {key: median(rounds, "brim", key)
-                     for key in ("bandwidth_gbs", "peak_integer_gmacs", "peak_float_gmacs")}
+                     for key in ("bandwidth_gbs", "peak_integer_gmacs", "peak_bfloat_gmacs", "peak_float_gmacs")}
     out["macs_per_token"], out["bytes_per_token"] = macs, read
     for name in engines:
         if out[name]["prefill_tps"] and macs:
@@ -120,7 +120,7 @@ def summarise(rounds, engines):
 
 
 def table(results, engines):
-    lines = ["| model | threads | engine | rounds | prefill t/s | GMAC/s (of int8, F32 peak) | decode t/s | "
+    lines = ["| model | threads | engine | rounds | prefill t/s | GMAC/s (of int8, BF16, F32 peak) | decode t/s | "
              "GB/s (of bandwidth) | brim / it: prefill, decode |", "|---|--:|---|--:|--:|--:|--:|--:|--:|"]
     for r in results:
         s, limits = r["summary"], r["summary"]["limits"]
@@ -138,7 +138,7 @@ def table(results, engines):
             lines.append(
                 f"| {pathlib.Path(r['model']).stem} | {r['threads']} | {name} | {len(r['rounds'])} | "
                 f"{number(e['prefill_tps'], 1)} | {number(gmacs, 0)} ({share(gmacs, limits['peak_integer_gmacs'])}, "
-                f"{share(gmacs, limits['peak_float_gmacs'])}) | {number(e['decode_tps'], 1)} | "
+                f"{share(gmacs, limits['peak_bfloat_gmacs'])}, {share(gmacs, limits['peak_float_gmacs'])}) | {number(e['decode_tps'], 1)} | "
                 f"{number(e.get('decode_gbs'), 1)} ({share(e.get('decode_gbs'), limits['bandwidth_gbs'])}) | "
                 f"{'' if name == 'brim' else ratio} |")
     return "\n".join(lines)
@@ -176,7 +176,7 @@ def roofline(results, engines, prompt):
     for threads in sorted({r["threads"] for r in results}):
         limits = [r["summary"]["limits"] for r in results if r["threads"] == threads]
         known = [l for l in limits if l["bandwidth_gbs"]]
-        for key, words in (("peak_integer_gmacs", "8-bit"), ("peak_float_gmacs", "F32")):
+        for key, words in (("peak_integer_gmacs", "8-bit"), ("peak_bfloat_gmacs", "BF16"), ("peak_float_gmacs", "F32")):
             peaks = [l[key] for l in known if l[key]]
             if not peaks:
                 continue

@@ -40,8 +40,8 @@ TEST_CASE(
   const auto json = nlohmann::json::parse(brim_command(bench + " -o json " + model).out);
   CHECK(json.at("backend") == "brim.cuda");
   CHECK(json.at("decode_tps") > 0.0);
-  for (const char* key :
-       {"threads", "bandwidth_gbs", "bandwidth_pattern", "bandwidth_used", "peak_integer_gmacs", "peak_float_gmacs"})
+  for (const char* key : {"threads", "bandwidth_gbs", "bandwidth_pattern", "bandwidth_used", "peak_integer_gmacs",
+                          "peak_float_gmacs", "peak_bfloat_gmacs"})
     CHECK_MESSAGE(json.at(key).is_null(), key);
   const std::string table = brim_command(bench + " " + model).out;
   CHECK(has(table, "brim.cuda        -   tg4"));

@@ -4,7 +4,7 @@
 // weight dtypes share, so that q, k and v read one prepared copy; then any thread multiplies any range of weight rows.
 // The value for (weight row, token) is the same bits whatever the token count, the row range, the thread and the row's
 // place in the batch: sums of small integers are exact, and the floating-point additions along K have one fixed order.
-// Kernels neither allocate nor fail, and use less than 24 KiB of stack.
+// Kernels neither allocate nor fail, and use less than 40 KiB of stack.
 #pragma once
 
 #include <cstddef>

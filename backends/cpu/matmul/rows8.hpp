@@ -6,20 +6,23 @@
 // GB/s against 8, or 13 with the next group's lines fetched by hand).
 //
 // For one token, every block is unpacked in registers and multiplied at once: the weights stream through and nothing
-// but the activation (a few KiB, in L1) is read twice. For several tokens, a chunk of 256 k of two groups is unpacked
-// once into two tiles (under 5 KiB each, in L1) and multiplied with every token of a token block, four at a time: eight
-// sums in registers (sums.hpp), where six loads (two of codes, four of activations) feed eight multiplications, so that
-// the multiplications are what bounds it. The activations of a token block stay in half of a 512 KiB L2 while all row
-// groups pass. Both ways add the same exact integer sums to the same F32 accumulators in the same order along K.
+// but the activation (a few KiB, in L1) is read twice. For several tokens, a chunk of 256 k of some groups is unpacked
+// once into a tile, the groups' vectors of a code side by side (at most 16 KiB, in L1), and multiplied with every token
+// of a token block, two vectors by four or more tokens at a time: their sums stay in registers (sums.hpp), where six
+// loads (two of codes, four of activations) feed eight multiplications, so that the multiplications are what bounds it.
+// The activations of a token block stay in half of a second cache, of 512 KiB or of the MiB and more that processors
+// with AVX-512 have, while all row groups pass. Both ways add the same exact integer sums to the same F32 accumulators
+// in the same order along K.
 //
-// Packed weights (blocks8.hpp) go the same ways, a group being one stretch of memory: one token takes four groups, a
-// quarter of the range apart, block by block in turns, and asks for each about a KiB before it is read.
+// Packed weights (blocks8.hpp) go the same ways, a group being one stretch of memory: one token takes two groups, half
+// of the range apart, block by block in turns, and asks for each 2 KiB before it is read: with 100 ns to memory, 64
+// lines on their way are 40 GB/s.
 //
 // A Family provides: Layout, kChunkBlocks, kPassTokens, Block (one prepared activation block), Tile<G>,
 //   accumulate_one(block, a, acc)                       one block of eight rows, one token
-//   fill(group, first, blocks, tile)                    up to kChunkBlocks blocks into the tile
-//   accumulate<G, T>(tiles, blocks, a, stride, acc)     the blocks of G tiles for T tokens; tile g's sum for token t is
-//                                                       acc[g * kTokenBlock + t]
+//   fill<G>(group, first, blocks, tile, g)              up to kChunkBlocks blocks into the tile, as its group g
+//   accumulate<G, T>(tile, blocks, a, stride, acc)      the blocks of G groups for T tokens; group g's sum for token t is
+//                                                       acc[t * G + g]
 #pragma once
 
 #include <algorithm>
@@ -82,7 +85,7 @@ struct PackedGroup {
   static constexpr int64_t kNext = kRowGroup;
   static constexpr int64_t live = kRowGroup;
   static constexpr int64_t kBytes = kRowGroup * int64_t{Layout::kBytes};  // of a block
-  static constexpr int64_t kAhead = (1024 + kBytes / 2) / kBytes;
+  static constexpr int64_t kAhead = (2048 + kBytes / 2) / kBytes;
   const uint8_t* p;
 
   BRIM_INLINE PackedBlocks<Layout> block(int64_t b) const { return {p + b * kBytes}; }
@@ -195,7 +198,7 @@ template <class Family>
 void multiply_packed(const void* weights, size_t row_bytes, int64_t row_begin, int64_t row_end, const void* prepared,
                      size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
   using Group = PackedGroup<typename Family::Layout>;
-  constexpr int kStreams = 4;
+  constexpr int kStreams = 2;
   const int64_t blocks = k / Family::Layout::kElements;
   const auto* activations = static_cast<const uint8_t*>(prepared);
   const auto* matrix = static_cast<const uint8_t*>(weights);
@@ -204,8 +207,8 @@ void multiply_packed(const void* weights, size_t row_bytes, int64_t row_begin, i
   if (tokens == 1) {
     const int64_t apart = (row_end - row_begin) / kRowGroup / kStreams * kRowGroup;
     for (int64_t row = row_begin; row < row_begin + apart; row += kRowGroup) {
-      const Group four[kStreams] = {group(row), group(row + apart), group(row + 2 * apart), group(row + 3 * apart)};
-      multiply_one<Family, kStreams>(four, activations, out + row, apart, blocks);
+      const Group two[kStreams] = {group(row), group(row + apart)};
+      multiply_one<Family, kStreams>(two, activations, out + row, apart, blocks);
     }
     for (int64_t row = row_begin + kStreams * apart; row < row_end; row += kRowGroup) {
       const Group one = group(row);

@@ -72,7 +72,6 @@ struct Query {
   uint64_t row, head;
   Visible visible;
   Runs runs;
-  const float* q;
   float* scores;  // [kChunkTokens]
   Running run, whole;
   int64_t begin, end;  // what it sees of the current chunk, tokens from the chunk's start
@@ -121,12 +120,13 @@ void weigh(const AttentionArgs& args, Query& query, int64_t pitch) {
 }
 
 struct Scratch {
-  float *scores, *run, *whole, *k, *v;
+  float *q, *scores, *run, *whole, *k, *v;
 };
 
 Scratch scratch_in(std::byte* at, const KvLayout& layout, uint32_t v_pitch) {
   Scratch s;
-  s.scores = reinterpret_cast<float*>(at);
+  s.q = reinterpret_cast<float*>(at);
+  s.scores = s.q + layout.k_width * kMostQueries;
   s.run = s.scores + kMostQueries * kChunkTokens;
   s.whole = s.run + kMostQueries * v_pitch;
   s.k = s.whole + kMostQueries * v_pitch;
@@ -161,36 +161,26 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       end = std::max(end, query.end);
     }
     begin = begin / kBlock * kBlock;
-
-    Query* seeing[kMostQueries];
-    const auto gather = [&](int64_t block) {
-      int n = 0;
-      for (int i = 0; i < n_queries; ++i) {
-        if (queries[i].begin < block + kBlock && queries[i].end > block && queries[i].begin < queries[i].end) {
-          seeing[n++] = &queries[i];
-        }
-      }
-      return n;
+    const auto seen_of = [&](int i, int64_t block) {
+      return Visible{std::max<int64_t>(queries[i].begin - block, 0), std::min(queries[i].end - block, kBlock)};
     };
 
     for (int64_t block = begin; block < end; block += kBlock) {
-      const int n = gather(block);
-      if (n == 0) continue;
+      // Those between two queries that see some of the block are scored too, and their scores left alone.
+      int from = 0, to = n_queries;
+      const auto blind = [&](int i) { return seen_of(i, block).first >= seen_of(i, block).end; };
+      while (from < to && blind(from)) ++from;
+      while (from < to && blind(to - 1)) --to;
+      if (from == to) continue;
       const std::byte* at = region(start + block);
       if (block + kBlock < end) fetch_ahead(region(start + block + kBlock), layout.v);
       const Source k = source<Source>(at, at + layout.k_scales);
-      const auto score = [&](const auto& from) {
-        each_shared(n, [&]<int N>(int i) {
-          const float* q[N];
-          float* to[N];
-          for (int j = 0; j < N; ++j) {
-            q[j] = seeing[i + j]->q;
-            to[j] = seeing[i + j]->scores + block;
-          }
-          score_block<N>(from, q, d, to);
+      const auto score = [&](const auto& keys) {
+        each_shared(to - from, [&]<int N>(int i) {
+          score_block<N>(keys, scratch.q + from + i, d, scratch.scores + (from + i) * kChunk + block);
         });
       };
-      if (!std::is_same_v<Source, SourceF32> && n > kShared) {
+      if (!std::is_same_v<Source, SourceF32> && to - from > kShared) {
         expand_k(k, d, scratch.k);
         score(SourceF32{scratch.k});
       } else {
@@ -203,44 +193,31 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
     }
 
     for (int64_t block = begin; block < end; block += kBlock) {
-      const int n = gather(block);
-      if (n == 0) continue;
       const std::byte* at = region(start + block);
       if (block + kBlock < end && !latent) {
         fetch_ahead(region(start + block + kBlock) + layout.v, layout.head_bytes - layout.v);
       }
       const Source v = source<Source>(at + layout.v, at + layout.v_scales);
-      const auto bounds = [&](const Query& query) {
-        return Visible{std::max<int64_t>(query.begin - block, 0), std::min(query.end - block, kBlock)};
-      };
-      const auto add = [&](const auto& from) {
-        for (int i = 0, same = 0; i < n; i = same) {  // queries that see the same tokens of the block go together
-          const Visible seen = bounds(*seeing[i]);
-          for (same = i + 1; same < n; ++same) {
-            const Visible other = bounds(*seeing[same]);
+      const auto add = [&](const auto& values) {
+        for (int i = 0, same = 0; i < n_queries;
+             i = same) {  // queries that see the same tokens of the block go together
+          const Visible seen = seen_of(i, block);
+          for (same = i + 1; same < n_queries; ++same) {
+            const Visible other = seen_of(same, block);
             if (other.first != seen.first || other.end != seen.end) break;
           }
+          if (seen.first >= seen.end) continue;
           each_shared(same - i, [&]<int N>(int j) {
-            const float* weights[N];
-            float* sums[N];
-            for (int l = 0; l < N; ++l) {
-              weights[l] = seeing[i + j + l]->scores + block;
-              sums[l] = seeing[i + j + l]->run.values;
-            }
-            add_values<N>(from, weights, seen.first, seen.end, pitch, layout.v_runs, sums);
+            add_values<N>(values, scratch.scores + (i + j) * kChunk + block, seen.first, seen.end, pitch, layout.v_runs,
+                          scratch.run + (i + j) * pitch);
           });
         }
       };
       if (latent) {
         values_of_k(source<Source>(at, at + layout.k_scales), args.v_width, pitch, scratch.v);
         add(SourceF32{scratch.v});
-      } else if (!std::is_same_v<Source, SourceF32> && n > kShared) {
-        Visible any{kBlock, 0};
-        for (int i = 0; i < n; ++i) {
-          any.first = std::min(any.first, bounds(*seeing[i]).first);
-          any.end = std::max(any.end, bounds(*seeing[i]).end);
-        }
-        expand_v(v, any.first, any.end, pitch, layout.v_runs, scratch.v);
+      } else if (!std::is_same_v<Source, SourceF32> && n_queries > kShared) {
+        expand_v(v, 0, kBlock, pitch, layout.v_runs, scratch.v);
         add(SourceF32{scratch.v});
       } else {
         add(v);
@@ -301,8 +278,9 @@ float* partial_of(const AttentionArgs& args, uint64_t row, uint64_t head, uint64
 }  // namespace
 
 uint64_t attention_scratch(const KvLayout& layout, uint32_t v_pitch) {
-  return sizeof(float) * (kMostQueries * (kChunkTokens + 2ull * v_pitch) +
-                          kBlockTokens * (static_cast<uint64_t>(layout.k_width) + v_pitch));
+  const uint64_t k_width = layout.k_width;
+  return sizeof(float) *
+         (kMostQueries * (k_width + kChunkTokens + 2ull * v_pitch) + kBlockTokens * (k_width + v_pitch));
 }
 
 Work KvWriteArgs::plan(const Frame& frame) const {
@@ -382,8 +360,9 @@ void AttentionArgs::work(const Frame& frame, const Member& member, uint32_t chun
         query.head = head;
         query.visible = seen;
         query.runs = runs_of(seen);
-        query.q = q.at<const float>(frame) + static_cast<int64_t>(row) * q.stride[0] +
-                  static_cast<int64_t>(head) * q.stride[1];
+        const float* elements = q.at<const float>(frame) + static_cast<int64_t>(row) * q.stride[0] +
+                                static_cast<int64_t>(head) * q.stride[1];
+        for (int64_t i = 0; i < store.layout.k_width; ++i) scratch.q[i * kMostQueries + n] = elements[i];
         query.scores = scratch.scores + n * kChunk;
         query.run.values = scratch.run + n * pitch;
         query.whole.values = scratch.whole + n * pitch;

@@ -1,17 +1,22 @@
 // The inner loops of attention: scores of several queries against 32 tokens, and weighted sums of V rows.
 //
+// Queries that go together are neighbours in the task's scratch, so that one address and constants lead to all of them:
+// their elements lie side by side, element i of query n at q[i * kMostQueries + n], and each has a row of kChunkTokens
+// scores. (With a pointer for each the general registers do not suffice.)
+//
 // Every query's arithmetic is one chain per element (over d for a score, over tokens for an output), so that taking one
 // query or several at once gives the same bits. K and V elements are converted to F32 exactly, on the fly for a few
 // queries, once into a tile of F32 where many queries use them.
 #pragma once
 
+#include "ops/attention.hpp"
 #include "ops/simd.hpp"
 #include "state/kv.hpp"
 
 namespace brim_cpu {
 
 // Queries that share loaded vectors: as many as the registers hold.
-inline constexpr int kShared = kWidth == 16 ? 6 : kWidth == 8 ? 3 : 2;
+inline constexpr int kShared = kWidth == 16 ? 8 : kWidth == 8 ? 3 : 2;
 
 struct SourceF32 {
   const float* at;
@@ -34,7 +39,7 @@ inline constexpr bool kScaled<SourceQ8> = true;
 
 // scores[n][t] = q[n] . k[t] for 32 tokens; K is [d][32].
 template <int N, class Source>
-inline void score_block(const Source& k, const float* const* q, int64_t d, float* const* scores) {
+inline void score_block(const Source& k, const float* q, int64_t d, float* scores) {
   constexpr int kVectors = static_cast<int>(kBlockTokens) / kWidth;
   Vec total[N][kVectors] = {};
   for (int64_t begin = 0; begin < d; begin += kScaleRun) {
@@ -52,25 +57,26 @@ inline void score_block(const Source& k, const float* const* q, int64_t d, float
       }
 #pragma GCC unroll 8
       for (int n = 0; n < N; ++n) {
-        const Vec value = splat(q[n][i]);
+        const Vec value = splat(q[i * kMostQueries + n]);
 #pragma GCC unroll 8
         for (int j = 0; j < kVectors; ++j) total[n][j] = fma(value, key[j], total[n][j]);
       }
     }
   }
   for (int n = 0; n < N; ++n) {
-    for (int j = 0; j < kVectors; ++j) store(scores[n] + j * kWidth, total[n][j]);
+    for (int j = 0; j < kVectors; ++j) store(scores + n * kChunkTokens + j * kWidth, total[n][j]);
   }
 }
 
-// sums[n][0 .. 16 * kRuns) += weights[n][t] * v[t] for t in [begin, end); V is [32][pitch], from element `column` on.
+// sums[n][0 .. 16 * kRuns) += weights[n][t] * v[t] for t in [begin, end); V is [32][pitch], from element `column` on,
+// and so is each row of sums.
 template <int N, int kRuns, class Source>
-inline void add_columns(const Source& v, const float* const* weights, int64_t begin, int64_t end, int64_t pitch,
-                        int64_t v_runs, int64_t column, float* const* sums) {
+inline void add_columns(const Source& v, const float* weights, int64_t begin, int64_t end, int64_t pitch,
+                        int64_t v_runs, int64_t column, float* sums) {
   constexpr int kVectors = 16 * kRuns / kWidth;
   Vec total[N][kVectors];
   for (int n = 0; n < N; ++n) {
-    for (int j = 0; j < kVectors; ++j) total[n][j] = load(sums[n] + column + j * kWidth);
+    for (int j = 0; j < kVectors; ++j) total[n][j] = load(sums + n * pitch + column + j * kWidth);
   }
   for (int64_t t = begin; t < end; ++t) {
     [[maybe_unused]] Vec scale;
@@ -83,19 +89,19 @@ inline void add_columns(const Source& v, const float* const* weights, int64_t be
     }
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) {
-      const Vec weight = splat(weights[n][t]);
+      const Vec weight = splat(weights[n * kChunkTokens + t]);
 #pragma GCC unroll 8
       for (int j = 0; j < kVectors; ++j) total[n][j] = fma(weight, value[j], total[n][j]);
     }
   }
   for (int n = 0; n < N; ++n) {
-    for (int j = 0; j < kVectors; ++j) store(sums[n] + column + j * kWidth, total[n][j]);
+    for (int j = 0; j < kVectors; ++j) store(sums + n * pitch + column + j * kWidth, total[n][j]);
   }
 }
 
 template <int N, class Source>
-inline void add_values(const Source& v, const float* const* weights, int64_t begin, int64_t end, int64_t pitch,
-                       int64_t v_runs, float* const* sums) {
+inline void add_values(const Source& v, const float* weights, int64_t begin, int64_t end, int64_t pitch, int64_t v_runs,
+                       float* sums) {
   int64_t column = 0;
   for (; column + 32 <= pitch; column += 32) add_columns<N, 2>(v, weights, begin, end, pitch, v_runs, column, sums);
   if (column < pitch) add_columns<N, 1>(v, weights, begin, end, pitch, v_runs, column, sums);
@@ -143,6 +149,9 @@ template <class F>
 inline void each_shared(int count, F&& f) {
   int at = 0;
   for (; at + kShared <= count; at += kShared) f.template operator()<kShared>(at);
+  if constexpr (kShared > 4) {
+    for (; at + 4 <= count; at += 4) f.template operator()<4>(at);
+  }
   for (; at + 2 <= count; at += 2) f.template operator()<2>(at);
   if (at < count) f.template operator()<1>(at);
 }

@@ -9,8 +9,8 @@
 namespace brim_cpu {
 
 inline Vec exponential(Vec x) {
-  x = x > 89.0f ? splat(89.0f) : x;  // overflows to infinity below
-  x = x < -104.0f ? splat(-104.0f) : x;
+  x = smaller(splat(89.0f), x);  // overflows to infinity below
+  x = larger(splat(-104.0f), x);
   const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
   const Vec n = fma(x, splat(1.44269504088896341f), magic) - magic;
   Vec r = fma(n, splat(-0.693359375f), x);
@@ -22,12 +22,7 @@ inline Vec exponential(Vec x) {
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
   p = fma(p, r * r, r) + 1.0f;
-  // 2^n in two factors, so that neither leaves the range of normal numbers.
-  const IntVec whole = to_int(n);
-  const IntVec first = whole >> 1;
-  const Vec scale_first = (Vec)((first + 127) << 23);
-  const Vec scale_rest = (Vec)((whole - first + 127) << 23);
-  return p * scale_first * scale_rest;
+  return times_power_of_two(p, n);
 }
 
 inline float exponential(float x) { return exponential(splat(x))[0]; }

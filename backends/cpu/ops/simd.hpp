@@ -73,13 +73,32 @@ inline Vec square_root(Vec a) {
 #endif
 }
 
-// The larger; `b` where one is NaN.
+// The larger or smaller; `b` where one is NaN.
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+inline Vec larger(Vec a, Vec b) { return (Vec)_mm512_maskz_max_ps(kAll, (__m512)a, (__m512)b); }
+inline Vec smaller(Vec a, Vec b) { return (Vec)_mm512_maskz_min_ps(kAll, (__m512)a, (__m512)b); }
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+inline Vec larger(Vec a, Vec b) { return (Vec)_mm256_max_ps((__m256)a, (__m256)b); }
+inline Vec smaller(Vec a, Vec b) { return (Vec)_mm256_min_ps((__m256)a, (__m256)b); }
+#else
 inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec smaller(Vec a, Vec b) { return a < b ? a : b; }
+#endif
 inline Vec magnitude(Vec a) { return (Vec)((IntVec)a & 0x7fffffff); }
 
 inline Vec to_float(IntVec v) { return __builtin_convertvector(v, Vec); }
 inline IntVec to_int(Vec v) { return __builtin_convertvector(v, IntVec); }
+
+// a * 2^n, n being whole and within +-254.
+inline Vec times_power_of_two(Vec a, Vec n) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+  return (Vec)_mm512_maskz_scalef_ps(kAll, (__m512)a, (__m512)n);
+#else
+  // In two factors, so that neither leaves the range of normal numbers.
+  const IntVec whole = to_int(n), first = whole >> 1;
+  return a * (Vec)((first + 127) << 23) * (Vec)((whole - first + 127) << 23);
+#endif
+}
 
 // kWidth F16 values, exactly.
 inline Vec load_half(const uint16_t* p) {
