@@ -77,19 +77,15 @@ struct Query {
   int64_t begin, end;  // what it sees of the current chunk, tokens from the chunk's start
 };
 
-// Blocks of one head lie far apart: the processor's own prefetching starts anew in each of them.
-void fetch_ahead(const std::byte* at, uint64_t bytes) {
-  for (uint64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
-}
-
 template <class Source>
-Source source(const std::byte* codes, const std::byte* scales) {
+Source source(const std::byte* codes, const std::byte* scales, int64_t ahead) {
   if constexpr (kScaled<Source>) {
-    return {reinterpret_cast<const int8_t*>(codes), reinterpret_cast<const uint16_t*>(scales)};
+    __builtin_prefetch(scales + ahead);
+    return {{reinterpret_cast<const int8_t*>(codes), ahead}, reinterpret_cast<const uint16_t*>(scales)};
   } else if constexpr (std::is_same_v<Source, SourceF16>) {
-    return {reinterpret_cast<const uint16_t*>(codes)};
+    return {{reinterpret_cast<const uint16_t*>(codes), ahead}};
   } else {
-    return {reinterpret_cast<const float*>(codes)};
+    return {{reinterpret_cast<const float*>(codes), ahead}};
   }
 }
 
@@ -165,6 +161,10 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       return Visible{std::max<int64_t>(queries[i].begin - block, 0), std::min(queries[i].end - block, kBlock)};
     };
 
+    const auto ahead_of = [&](int64_t block) -> int64_t {
+      return block + kBlock < end ? region(start + block + kBlock) - region(start + block) : 0;
+    };
+
     for (int64_t block = begin; block < end; block += kBlock) {
       // Those between two queries that see some of the block are scored too, and their scores left alone.
       int from = 0, to = n_queries;
@@ -173,8 +173,7 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       while (from < to && blind(to - 1)) --to;
       if (from == to) continue;
       const std::byte* at = region(start + block);
-      if (block + kBlock < end) fetch_ahead(region(start + block + kBlock), layout.v);
-      const Source k = source<Source>(at, at + layout.k_scales);
+      const Source k = source<Source>(at, at + layout.k_scales, ahead_of(block));
       const auto score = [&](const auto& keys) {
         each_shared(to - from, [&]<int N>(int i) {
           score_block<N>(keys, scratch.q + from + i, d, scratch.scores + (from + i) * kChunk + block);
@@ -182,7 +181,7 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       };
       if (!std::is_same_v<Source, SourceF32> && to - from > kShared) {
         expand_k(k, d, scratch.k);
-        score(SourceF32{scratch.k});
+        score(Expanded{scratch.k});
       } else {
         score(k);
       }
@@ -194,10 +193,7 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
 
     for (int64_t block = begin; block < end; block += kBlock) {
       const std::byte* at = region(start + block);
-      if (block + kBlock < end && !latent) {
-        fetch_ahead(region(start + block + kBlock) + layout.v, layout.head_bytes - layout.v);
-      }
-      const Source v = source<Source>(at + layout.v, at + layout.v_scales);
+      const Source v = source<Source>(at + layout.v, at + layout.v_scales, ahead_of(block));
       const auto add = [&](const auto& values) {
         for (int i = 0, same = 0; i < n_queries;
              i = same) {  // queries that see the same tokens of the block go together
@@ -214,11 +210,11 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
         }
       };
       if (latent) {
-        values_of_k(source<Source>(at, at + layout.k_scales), args.v_width, pitch, scratch.v);
-        add(SourceF32{scratch.v});
+        values_of_k(source<Source>(at, at + layout.k_scales, 0), args.v_width, pitch, scratch.v);
+        add(Expanded{scratch.v});
       } else if (!std::is_same_v<Source, SourceF32> && n_queries > kShared) {
         expand_v(v, 0, kBlock, pitch, layout.v_runs, scratch.v);
-        add(SourceF32{scratch.v});
+        add(Expanded{scratch.v});
       } else {
         add(v);
       }

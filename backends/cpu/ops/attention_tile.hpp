@@ -18,24 +18,42 @@ namespace brim_cpu {
 // Queries that share loaded vectors: as many as the registers hold.
 inline constexpr int kShared = kWidth == 16 ? 8 : kWidth == 8 ? 3 : 2;
 
-struct SourceF32 {
-  const float* at;
+// K or V of one head and block. Blocks of one head lie far apart, so that the processor's own fetching starts anew in
+// each of them: with every line the same line of the next block is asked for, `ahead` bytes away.
+template <class Element>
+struct Stored {
+  const Element* at;
+  int64_t ahead;
+  void fetch(int64_t i) const { __builtin_prefetch(reinterpret_cast<const char*>(at + i) + ahead); }
+};
+struct SourceF32 : Stored<float> {
   Vec codes(int64_t i) const { return load(at + i); }
 };
-struct SourceF16 {
-  const uint16_t* at;
+struct SourceF16 : Stored<uint16_t> {
   Vec codes(int64_t i) const { return load_half(at + i); }
 };
-struct SourceQ8 {
-  const int8_t* at;
+struct SourceQ8 : Stored<int8_t> {
   const uint16_t* scales;
   Vec codes(int64_t i) const { return load_bytes(at + i); }
+};
+// What expand_k and expand_v made.
+struct Expanded {
+  const float* at;
+  void fetch(int64_t) const {}
+  Vec codes(int64_t i) const { return load(at + i); }
 };
 
 template <class Source>
 inline constexpr bool kScaled = false;
 template <>
 inline constexpr bool kScaled<SourceQ8> = true;
+
+// Element i on, fetching with the first of each line.
+template <class Source>
+inline Vec codes_on(const Source& from, int64_t i) {
+  if (i % (64 / static_cast<int64_t>(sizeof *from.at)) == 0) from.fetch(i);
+  return from.codes(i);
+}
 
 // scores[n][t] = q[n] . k[t] for 32 tokens; K is [d][32].
 template <int N, class Source>
@@ -52,7 +70,7 @@ inline void score_block(const Source& k, const float* q, int64_t d, float* score
       Vec key[kVectors];
 #pragma GCC unroll 8
       for (int j = 0; j < kVectors; ++j) {
-        key[j] = k.codes(i * kBlockTokens + j * kWidth);
+        key[j] = codes_on(k, i * kBlockTokens + j * kWidth);
         if constexpr (kScaled<Source>) key[j] = key[j] * scale[j];
       }
 #pragma GCC unroll 8
@@ -84,7 +102,7 @@ inline void add_columns(const Source& v, const float* weights, int64_t begin, in
     Vec value[kVectors];
 #pragma GCC unroll 8
     for (int j = 0; j < kVectors; ++j) {
-      value[j] = v.codes(t * pitch + column + j * kWidth);
+      value[j] = codes_on(v, t * pitch + column + j * kWidth);
       if constexpr (kScaled<Source>) value[j] = value[j] * scale;
     }
 #pragma GCC unroll 8
@@ -111,7 +129,7 @@ inline void add_values(const Source& v, const float* weights, int64_t begin, int
 template <class Source>
 inline void expand_k(const Source& k, int64_t d, float* out) {
   for (int64_t i = 0; i < d * kBlockTokens; i += kWidth) {
-    Vec value = k.codes(i);
+    Vec value = codes_on(k, i);
     if constexpr (kScaled<Source>) {
       const int64_t run = i / kBlockTokens / kScaleRun;
       value = value * load_half(k.scales + run * kBlockTokens + i % kBlockTokens);
@@ -123,7 +141,7 @@ template <class Source>
 inline void expand_v(const Source& v, int64_t begin, int64_t end, int64_t pitch, int64_t v_runs, float* out) {
   for (int64_t t = begin; t < end; ++t) {
     for (int64_t column = 0; column < pitch; column += kWidth) {
-      Vec value = v.codes(t * pitch + column);
+      Vec value = codes_on(v, t * pitch + column);
       if constexpr (kScaled<Source>) value = value * splat(half_to_float(v.scales[t * v_runs + column / kScaleRun]));
       store(out + t * pitch + column, value);
     }
