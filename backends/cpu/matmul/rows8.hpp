@@ -10,7 +10,7 @@
 // once into a tile, the groups' vectors of a code side by side (at most 16 KiB, in L1), and multiplied with every token
 // of a token block, two vectors by four or more tokens at a time: their sums stay in registers (sums.hpp), where six
 // loads (two of codes, four of activations) feed eight multiplications, so that the multiplications are what bounds it.
-// The activations of a token block stay in half of a second cache, of 512 KiB or of the MiB and more that processors
+// The activations of a token block stay in a second cache, half of 512 KiB or most of the MiB and more that processors
 // with AVX-512 have, while all row groups pass. Both ways add the same exact integer sums to the same F32 accumulators
 // in the same order along K.
 //
@@ -38,7 +38,7 @@ inline constexpr int64_t kTokenBlock = 132;
 // A pass over a tile takes so many groups and tokens: two vectors of codes by the tokens whose sums the registers hold.
 inline constexpr int kTileGroups = 2 * kWideGroups;
 inline constexpr int64_t kIntegerTokens = kWideGroups == 1 ? 4 : 6;
-inline constexpr size_t kTokenBlockBytes = (kWideGroups == 1 ? 256 : 640) * 1024;
+inline constexpr size_t kTokenBlockBytes = (kWideGroups == 1 ? 256 : 800) * 1024;
 
 // How many rows lie between the eight streams through `rows` rows; the last of them may be shorter. Streams that keep
 // the same place in a page would share a few sets of a first cache, so a stride of half pages is made one row longer.
@@ -144,7 +144,7 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
 }
 
 // Several tokens: the groups that begin with rows row_begin, kNext further, and so on up to row_end, kGroups at a time
-// where they have equally many rows. Activations of a block of tokens stay in half of a second cache.
+// where they have equally many rows. Activations of a block of tokens stay in a second cache.
 template <class Family, class GroupAt>
 void multiply_tokens(const GroupAt& group, int64_t row_begin, int64_t row_end, const uint8_t* activations,
                      size_t stride, int64_t tokens, float* out, int64_t out_stride, int64_t blocks) {

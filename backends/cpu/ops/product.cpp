@@ -9,8 +9,8 @@ namespace brim_cpu {
 namespace {
 
 constexpr uint64_t kRowUnit = 16;  // kernels take sixteen weight rows at a time
-// Prepared rows of one tile stay in a core's second cache: half a MiB, or one where AVX-512 is.
-constexpr uint64_t kTokenTileBytes = (kWidth == 16 ? 512 : 192) << 10;
+// Prepared rows of one tile stay in a core's second cache: half a MiB, or one and more where AVX-512 is.
+constexpr uint64_t kTokenTileBytes = (kWidth == 16 ? 768 : 192) << 10;
 constexpr uint64_t kTokenUnit = 12;              // kernels take four or six tokens at a time
 constexpr uint64_t kLeastChunkBytes = 32 << 10;  // of weights: eight streams (rows8.hpp) of a page each
 
