@@ -14,7 +14,7 @@ using namespace kernel_test;
 
 namespace {
 
-constexpr int64_t kRows = 48, kColumns = 1536;  // six groups: four streams and a rest
+constexpr int64_t kRows = 48, kColumns = 1536;  // six groups
 
 // What this variant packs.
 std::vector<uint32_t> packed_dtypes() {
@@ -82,7 +82,8 @@ TEST_CASE("products with packed weights have the bits of those with the file's")
         kernel.prepare(x.data() + t * kColumns, prepared.data() + static_cast<size_t>(t) * stride, kColumns);
       }
       for (const int64_t tokens : {int64_t{1}, int64_t{2}, int64_t{7}, kTokens}) {
-        for (const auto& [begin, end] : {std::pair{0, 48}, std::pair{8, 24}, std::pair{40, 48}}) {
+        // One token takes two streams of three groups, of two and a group more, none and one.
+        for (const auto& [begin, end] : {std::pair{0, 48}, std::pair{0, 40}, std::pair{40, 48}}) {
           CAPTURE(brim_dtype_name(dtype));
           CAPTURE(tokens);
           CAPTURE(begin);
