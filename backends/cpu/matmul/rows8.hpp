@@ -21,8 +21,8 @@
 // A Family provides: Layout, kChunkBlocks, kPassTokens, Block (one prepared activation block), Tile<G>,
 //   accumulate_one(block, a, acc)                       one block of eight rows, one token
 //   fill<G>(group, first, blocks, tile, g)              up to kChunkBlocks blocks into the tile, as its group g
-//   accumulate<G, T>(tile, blocks, a, stride, acc)      the blocks of G groups for T tokens; group g's sum for token t is
-//                                                       acc[t * G + g]
+//   accumulate<G, T>(tile, blocks, a, stride, acc)      the blocks of G groups for T tokens; the sum of group g
+//                                                       for token t is acc[t * G + g]
 #pragma once
 
 #include <algorithm>
@@ -143,8 +143,8 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
   }
 }
 
-// Several tokens: the groups that begin with rows row_begin, kNext further, and so on up to row_end, kGroups at a time
-// where they have equally many rows. Activations of a block of tokens stay in a second cache.
+// Several tokens: the groups that begin with rows row_begin, kNext further, and so on up to row_end, kTileGroups at a
+// time where they have equally many rows. Activations of a block of tokens stay in a second cache.
 template <class Family, class GroupAt>
 void multiply_tokens(const GroupAt& group, int64_t row_begin, int64_t row_end, const uint8_t* activations,
                      size_t stride, int64_t tokens, float* out, int64_t out_stride, int64_t blocks) {

@@ -161,25 +161,33 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       return Visible{std::max<int64_t>(queries[i].begin - block, 0), std::min(queries[i].end - block, kBlock)};
     };
 
+    // The queries from the first to the last that see some of the block.
+    struct Range {
+      int from, to;
+    };
+    const auto seeing = [&](int64_t block) {
+      Range range{0, n_queries};
+      const auto blind = [&](int i) { return seen_of(i, block).first >= seen_of(i, block).end; };
+      while (range.from < range.to && blind(range.from)) ++range.from;
+      while (range.from < range.to && blind(range.to - 1)) --range.to;
+      return range;
+    };
     const auto ahead_of = [&](int64_t block) -> int64_t {
       return block + kBlock < end ? region(start + block + kBlock) - region(start + block) : 0;
     };
 
     for (int64_t block = begin; block < end; block += kBlock) {
-      // Those between two queries that see some of the block are scored too, and their scores left alone.
-      int from = 0, to = n_queries;
-      const auto blind = [&](int i) { return seen_of(i, block).first >= seen_of(i, block).end; };
-      while (from < to && blind(from)) ++from;
-      while (from < to && blind(to - 1)) --to;
-      if (from == to) continue;
+      const Range range = seeing(block);  // those between that see nothing are scored too, and their scores left alone
+      if (range.from == range.to) continue;
       const std::byte* at = region(start + block);
       const Source k = source<Source>(at, at + layout.k_scales, ahead_of(block));
       const auto score = [&](const auto& keys) {
-        each_shared(to - from, [&]<int N>(int i) {
-          score_block<N>(keys, scratch.q + from + i, d, scratch.scores + (from + i) * kChunk + block);
+        each_shared(range.to - range.from, [&]<int N>(int i) {
+          const int first_query = range.from + i;
+          score_block<N>(keys, scratch.q + first_query, d, scratch.scores + first_query * kChunk + block);
         });
       };
-      if (!std::is_same_v<Source, SourceF32> && to - from > kShared) {
+      if (!std::is_same_v<Source, SourceF32> && range.to - range.from > kShared) {
         expand_k(k, d, scratch.k);
         score(Expanded{scratch.k});
       } else {
@@ -192,13 +200,15 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
     }
 
     for (int64_t block = begin; block < end; block += kBlock) {
+      const Range range = seeing(block);
+      if (range.from == range.to) continue;
       const std::byte* at = region(start + block);
       const Source v = source<Source>(at + layout.v, at + layout.v_scales, ahead_of(block));
       const auto add = [&](const auto& values) {
-        for (int i = 0, same = 0; i < n_queries;
-             i = same) {  // queries that see the same tokens of the block go together
+        // Queries that see the same tokens of the block go together.
+        for (int i = range.from, same = 0; i < range.to; i = same) {
           const Visible seen = seen_of(i, block);
-          for (same = i + 1; same < n_queries; ++same) {
+          for (same = i + 1; same < range.to; ++same) {
             const Visible other = seen_of(same, block);
             if (other.first != seen.first || other.end != seen.end) break;
           }
@@ -212,7 +222,7 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       if (latent) {
         values_of_k(source<Source>(at, at + layout.k_scales, 0), args.v_width, pitch, scratch.v);
         add(Expanded{scratch.v});
-      } else if (!std::is_same_v<Source, SourceF32> && n_queries > kShared) {
+      } else if (!std::is_same_v<Source, SourceF32> && range.to - range.from > kShared) {
         expand_v(v, 0, kBlock, pitch, layout.v_runs, scratch.v);
         add(Expanded{scratch.v});
       } else {
