@@ -30,6 +30,10 @@ void clear(Running& to, int64_t pitch) {
 // Lets `to` refer to a maximum that is at least `most`.
 void raise(Running& to, float most, int64_t pitch) {
   if (most <= to.most) return;  // a NaN goes on and spoils the row, as it should
+  if (to.most == kNone) {       // all is zero
+    to.most = most;
+    return;
+  }
   const float factor = exponential(to.most - most);
   to.most = most;
   to.total *= factor;
@@ -92,17 +96,18 @@ Source source(const std::byte* codes, const std::byte* scales, int64_t ahead) {
 // Scores of the current chunk become weights: exp(score - maximum), 0 where the query sees nothing.
 void weigh(const AttentionArgs& args, Query& query, int64_t pitch) {
   const int64_t from = query.begin / kBlock * kBlock, to = (query.end + kBlock - 1) / kBlock * kBlock;
+  IntVec lanes;
+  for (int i = 0; i < kWidth; ++i) lanes[i] = i;
   Vec most = splat(kNone);
   for (int64_t t = from; t < to; t += kWidth) {
     Vec s = load(query.scores + t) * args.scale;
     if (args.softcap != 0) s = soft_cap(s, args.softcap);
-    store(query.scores + t, s);
     if (t < query.begin || t + kWidth > query.end) {
-      for (int64_t i = t; i < t + kWidth; ++i) {
-        if (i < query.begin || i >= query.end) query.scores[i] = kNone;
-      }
-      s = load(query.scores + t);
+      const IntVec seen =
+          (lanes >= static_cast<int32_t>(query.begin - t)) & (lanes < static_cast<int32_t>(query.end - t));
+      s = seen ? s : splat(kNone);
     }
+    store(query.scores + t, s);
     most = larger(most, s);
   }
   raise(query.run, maximum(most), pitch);
@@ -113,6 +118,25 @@ void weigh(const AttentionArgs& args, Query& query, int64_t pitch) {
     store(query.scores + t, weight);
   }
   query.run.total += sum(total);
+}
+
+// Element i of query n to q[i * kMostQueries + n], four queries at a time while they last.
+void interleave(const float* const* queries, int n, int64_t d, float* q) {
+  typedef float Four __attribute__((vector_size(16)));
+  for (int j = 0; j < n; ++j) {  // all lines at once: in turns they come one by one
+    for (int64_t i = 0; i < d; i += 16) __builtin_prefetch(queries[j] + i);
+  }
+  int at = 0;
+  for (; at + 4 <= n; at += 4) {
+    const float *a = queries[at], *b = queries[at + 1], *c = queries[at + 2], *e = queries[at + 3];
+    for (int64_t i = 0; i < d; ++i) {
+      const Four side = {a[i], b[i], c[i], e[i]};
+      std::memcpy(q + i * kMostQueries + at, &side, sizeof side);
+    }
+  }
+  for (; at < n; ++at) {
+    for (int64_t i = 0; i < d; ++i) q[i * kMostQueries + at] = queries[at][i];
+  }
 }
 
 struct Scratch {
@@ -351,6 +375,7 @@ void AttentionArgs::work(const Frame& frame, const Member& member, uint32_t chun
     // Rows of one sequence lie together; a tile may hold the end of one and the beginning of the next.
     const int32_t s = ints(frame, sequence)[row];
     Query queries[kMostQueries];
+    const float* elements[kMostQueries];
     int n = 0;
     int64_t first = std::numeric_limits<int64_t>::max(), last = -1;
     for (; row < row_end && ints(frame, sequence)[row] == s; ++row) {
@@ -366,9 +391,8 @@ void AttentionArgs::work(const Frame& frame, const Member& member, uint32_t chun
         query.head = head;
         query.visible = seen;
         query.runs = runs_of(seen);
-        const float* elements = q.at<const float>(frame) + static_cast<int64_t>(row) * q.stride[0] +
-                                static_cast<int64_t>(head) * q.stride[1];
-        for (int64_t i = 0; i < store.layout.k_width; ++i) scratch.q[i * kMostQueries + n] = elements[i];
+        elements[n] = q.at<const float>(frame) + static_cast<int64_t>(row) * q.stride[0] +
+                      static_cast<int64_t>(head) * q.stride[1];
         query.scores = scratch.scores + n * kChunk;
         query.run.values = scratch.run + n * pitch;
         query.whole.values = scratch.whole + n * pitch;
@@ -387,6 +411,7 @@ void AttentionArgs::work(const Frame& frame, const Member& member, uint32_t chun
       first = std::max(first, run * runs.width);
       last = std::min(last, (run + 1) * runs.width - 1);
     }
+    interleave(elements, n, store.layout.k_width, scratch.q);
     attend_in(store.layout.dtype, *this, frame, static_cast<uint64_t>(s), kv_head, scratch, queries, n, first, last);
     for (int i = 0; i < n; ++i) {
       Query& query = queries[i];

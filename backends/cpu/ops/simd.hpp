@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "formats/half.hpp"
 
@@ -132,22 +133,24 @@ inline Vec load_bytes(const int8_t* p) {
 }
 
 // Sum and maximum of all lanes: halves are folded onto each other, always in this order.
+template <int kBy>
+inline Vec rotated(Vec v) {
+  return [&]<int... I>(std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(v, v, ((I + kBy) % kWidth)...);
+  }
+  (std::make_integer_sequence<int, kWidth>{});
+}
+template <class F>
+inline float folded(Vec v, F&& f) {
+  if constexpr (kWidth > 8) v = f(v, rotated<8>(v));
+  if constexpr (kWidth > 4) v = f(v, rotated<4>(v));
+  v = f(v, rotated<2>(v));
+  return f(v, rotated<1>(v))[0];
+}
 inline float sum(Vec v) {
-  float lane[kWidth];
-  store(lane, v);
-  for (int half = kWidth / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
-  }
-  return lane[0];
+  return folded(v, [](Vec a, Vec b) { return a + b; });
 }
-inline float maximum(Vec v) {
-  float lane[kWidth];
-  store(lane, v);
-  for (int half = kWidth / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
-  }
-  return lane[0];
-}
+inline float maximum(Vec v) { return folded(v, larger); }
 
 // f(i, n) for i in steps of kWidth over [0, count), n being the elements that are there; n is a constant in all but the
 // last call, so that a body may branch on n == kWidth.
