@@ -49,7 +49,8 @@ void prepare_flat(const float* x, void* prepared, int64_t k) {
   auto* block = static_cast<FlatActivation*>(prepared);
   for (int64_t i = 0; i < k; i += 32, ++block) {
     block->d = quantise<32>(x + i, block->q);
-    block->sum = block->d * static_cast<float>(sum_of(block->q, 32));
+    block->sum_q = sum_of(block->q, 32);
+    block->sum = block->d * static_cast<float>(block->sum_q);
   }
 }
 

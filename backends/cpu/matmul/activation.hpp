@@ -14,10 +14,11 @@ namespace brim_cpu {
 
 struct FlatActivation {  // 32 elements: x[i] ~ d * q[i], |q| <= 127
   float d;
-  float sum;  // d * (q[0] + ... + q[31])
+  float sum;  // d * sum_q
+  int32_t sum_q;
   int8_t q[32];
 };
-static_assert(sizeof(FlatActivation) == 40);
+static_assert(sizeof(FlatActivation) == 44);
 
 struct SuperActivation {  // 256 elements: x[i] ~ d * q[i], |q| <= 127
   float d;

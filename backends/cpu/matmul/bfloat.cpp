@@ -27,31 +27,32 @@ BRIM_INLINE WideFloats dot_bfloats(WideFloats sum, WideLanes w, WideLanes a) {
 struct BfloatFamily {
   using Layout = BfloatLayout;
   using Block = BfloatBlock;
+  static constexpr int kStreams = 4;
   static constexpr int kChunkBlocks = 8, kPairs = 16;  // of a block
-  static constexpr int64_t kPassTokens = 8;
+  static constexpr int kPassTokens = 8;
 
   template <int G>
   struct alignas(64) Tile {
     Lanes w[kChunkBlocks * kPairs * G];
   };
 
-  template <class Blocks>
-  static BRIM_INLINE void accumulate_one(const Blocks& block, const Block& a, Floats& acc) {
+  template <class Blocks, class Kind = typename Blocks::Kind>
+  static BRIM_INLINE void accumulate_one(const Blocks& block, const Block& a, typename Kind::Reals& acc) {
     unroll<kPairs / 4>([&](auto i) BRIM_INLINE_LAMBDA {
-      Lanes w[4];
+      typename Kind::Ints w[4];
       block.quad(16 * i, w);
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { acc = dot_bfloats(acc, w[j], broadcast4(a.x + 2 * (4 * i + j))); });
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { acc = dot_bfloats(acc, w[j], Kind::bytes(a.x + 2 * (4 * i + j))); });
     });
   }
 
-  template <int G, class Group>
+  template <int G, class Group, class Kind = typename Group::Kind>
   static BRIM_INLINE void fill(const Group& group, int64_t first, int blocks, Tile<G>& tile, int g) {
     for (int b = 0; b < blocks; ++b) {
       const auto block = group.block(first + b);
       unroll<kPairs / 4>([&](auto i) BRIM_INLINE_LAMBDA {
-        Lanes w[4];
+        typename Kind::Ints w[4];
         block.quad(16 * i, w);
-        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { tile.w[(b * kPairs + 4 * i + j) * G + g] = w[j]; });
+        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { *Kind::in(tile.w + (b * kPairs + 4 * i + j) * G + g) = w[j]; });
       });
     }
   }

@@ -9,6 +9,7 @@
 // layouts begin with their odd bytes, super layouts end with them.
 #pragma once
 
+#include <array>
 #include <type_traits>
 
 #include "formats/blocks.hpp"
@@ -47,6 +48,7 @@ struct BlockShape {
 // Each lane is a row; a block of the rows is at p + rows.at[..].
 template <class Layout>
 struct FileBlocks {
+  using Kind = Single;
   static constexpr bool kPacked = false;
   const uint8_t* p;
   const RowOffsets& rows;
@@ -65,24 +67,27 @@ struct FileBlocks {
   }
 };
 
-template <class Layout>
+// A block of as many groups as K holds side by side.
+template <class Layout, class K>
 struct PackedBlocks {
+  using Kind = K;
+  using Ints = typename K::Ints;
   static constexpr bool kPacked = true;
-  const uint8_t* p;
+  std::array<const uint8_t*, K::kGroups> p;
 
-  BRIM_INLINE void quad(size_t at, Lanes* out) const {
+  BRIM_INLINE void quad(size_t at, Ints* out) const {
     unroll<4>([&](auto i) BRIM_INLINE_LAMBDA { out[i] = dword(at + 4 * i); });
   }
-  BRIM_INLINE Lanes dword(size_t at) const { return lanes_load(p + BlockShape<Layout>::packed_at(at)); }
-  BRIM_INLINE Lanes odd() const {
+  BRIM_INLINE Ints dword(size_t at) const {
+    return K::each([&](size_t g) BRIM_INLINE_LAMBDA { return lanes_load(p[g] + BlockShape<Layout>::packed_at(at)); });
+  }
+  BRIM_INLINE Ints odd() const {
     using Shape = BlockShape<Layout>;
-    const uint8_t* at = p + 8 * (Layout::kBytes - Shape::kOdd);
-    if constexpr (Shape::kOdd == 2) {
-      return lanes_widen16(at);
-    } else {
-      static_assert(Shape::kOdd == 1);
-      return lanes_widen8(at);
-    }
+    static_assert(Shape::kOdd == 1 || Shape::kOdd == 2);
+    return K::each([&](size_t g) BRIM_INLINE_LAMBDA {
+      const uint8_t* at = p[g] + 8 * (Layout::kBytes - Shape::kOdd);
+      return Shape::kOdd == 2 ? lanes_widen16(at) : lanes_widen8(at);
+    });
   }
 };
 

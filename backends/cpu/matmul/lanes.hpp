@@ -60,15 +60,25 @@ BRIM_INLINE void unroll(F&& f) {
 
 namespace brim_cpu {
 
-// Vectors of one group, and how they come from memory: a number or four bytes in every lane, or an array of them.
+// Vectors of kGroups groups side by side, and how they come about: a number or four bytes in every lane, what each
+// group has, or an array in memory.
 struct Single {
   using Ints = Lanes;
   using Reals = Floats;
+  static constexpr int kGroups = 1;
   static BRIM_INLINE Ints bytes(const void* p) { return broadcast4(p); }
+  static BRIM_INLINE Ints byte(uint8_t v) { return splat8(v); }
+  static BRIM_INLINE Ints integer(uint32_t v) { return splat32(v); }
   static BRIM_INLINE Reals real(float v) { return floats_splat(v); }
-  static BRIM_INLINE const Ints* in(const Lanes* p) { return p; }
-  static BRIM_INLINE const Reals* in(const Floats* p) { return p; }
-  static BRIM_INLINE Reals* in(Floats* p) { return p; }
+  template <class F>
+  static BRIM_INLINE Ints each(F&& group) {
+    return group(0);
+  }
+  static BRIM_INLINE void store(float* out, int64_t, Reals v) { floats_store(out, v); }
+  template <class T>
+  static BRIM_INLINE T* in(T* p) {
+    return p;
+  }
 };
 
 }  // namespace brim_cpu
@@ -95,7 +105,10 @@ template <Codes C>
 struct PlainForm {
   static constexpr int kParts = 1, kSteps = kChainSteps<C>;
   static constexpr bool kRest = false;
-  static BRIM_INLINE void put(Lanes w, Lanes* to) { *to = w; }
+  template <class V>
+  static BRIM_INLINE void put(V w, V* to) {
+    *to = w;
+  }
   template <class V>
   static BRIM_INLINE V first(const V* w, V a) {
     return dot_first<C>(*w, a);

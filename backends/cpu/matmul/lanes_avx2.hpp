@@ -46,39 +46,40 @@ BRIM_INLINE Lanes lanes_lookup(const int8_t* table16, Lanes v) {
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), v);
 }
 
+// Which bytes of four lanes the functions below take, in 16-bit pairs: as the low bytes, or, where they are signed, as
+// the high ones, to be shifted down.
+template <int J, bool Signed>
+BRIM_INLINE __m128i spread_order() {
+  constexpr char x = static_cast<char>(0x80);
+  constexpr char a = J, b = J + 4, c = J + 8, d = J + 12;
+  return Signed ? _mm_setr_epi8(x, a, x, a, x, b, x, b, x, c, x, c, x, d, x, d)
+                : _mm_setr_epi8(a, x, a, x, b, x, b, x, c, x, c, x, d, x, d, x);
+}
+template <int J, bool Signed>
+BRIM_INLINE __m128i pair_order() {
+  constexpr char x = static_cast<char>(0x80);
+  constexpr char a = J, b = J + 1;
+  return Signed ? _mm_setr_epi8(x, a, x, b, x, a + 4, x, b + 4, x, a + 8, x, b + 8, x, a + 12, x, b + 12)
+                : _mm_setr_epi8(a, x, b, x, a + 4, x, b + 4, x, a + 8, x, b + 8, x, a + 12, x, b + 12, x);
+}
+BRIM_INLINE __m128i low16_order() { return _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13); }
+
 // Byte J of every lane as the 16-bit pair (b, b).
 template <int J, bool Signed>
 BRIM_INLINE Lanes spread_byte(Lanes v) {
-  constexpr char x = static_cast<char>(0x80);
-  constexpr char a = J, b = J + 4, c = J + 8, d = J + 12;
-  if constexpr (Signed) {
-    const __m128i high = _mm_setr_epi8(x, a, x, a, x, b, x, b, x, c, x, c, x, d, x, d);
-    return _mm256_srai_epi16(_mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(high)), 8);
-  } else {
-    const __m128i low = _mm_setr_epi8(a, x, a, x, b, x, b, x, c, x, c, x, d, x, d, x);
-    return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(low));
-  }
+  const __m256i bytes = _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(spread_order<J, Signed>()));
+  return Signed ? _mm256_srai_epi16(bytes, 8) : bytes;
 }
 
 // Bytes J and J + 1 of every lane as a 16-bit pair.
 template <int J, bool Signed>
 BRIM_INLINE Lanes pair_bytes(Lanes v) {
-  constexpr char x = static_cast<char>(0x80);
-  constexpr char a = J, b = J + 1;
-  if constexpr (Signed) {
-    const __m128i high = _mm_setr_epi8(x, a, x, b, x, a + 4, x, b + 4, x, a + 8, x, b + 8, x, a + 12, x, b + 12);
-    return _mm256_srai_epi16(_mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(high)), 8);
-  } else {
-    const __m128i low = _mm_setr_epi8(a, x, b, x, a + 4, x, b + 4, x, a + 8, x, b + 8, x, a + 12, x, b + 12, x);
-    return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(low));
-  }
+  const __m256i bytes = _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(pair_order<J, Signed>()));
+  return Signed ? _mm256_srai_epi16(bytes, 8) : bytes;
 }
 
 // The low 16 bits of every lane as the pair (v, v).
-BRIM_INLINE Lanes spread_low16(Lanes v) {
-  const __m128i low = _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
-  return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(low));
-}
+BRIM_INLINE Lanes spread_low16(Lanes v) { return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(low16_order())); }
 
 BRIM_INLINE Lanes lanes_load(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 BRIM_INLINE void lanes_store(uint8_t* p, Lanes v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }

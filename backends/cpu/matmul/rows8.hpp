@@ -14,14 +14,14 @@
 // with AVX-512 have, while all row groups pass. Both ways add the same exact integer sums to the same F32 accumulators
 // in the same order along K.
 //
-// Packed weights (blocks8.hpp) go the same ways, a group being one stretch of memory: one token takes two groups, half
-// of the range apart, block by block in turns, and asks for each 2 KiB before it is read: with 100 ns to memory, 64
-// lines on their way are 40 GB/s.
+// Packed weights (blocks8.hpp) go the same ways, a group being one stretch of memory: one token takes kStreams groups,
+// that part of the range apart, block by block in turns, or two side by side where vectors hold sixteen rows, and asks
+// for 4 KiB of them in all before they are read: with 100 ns to memory, 64 lines on their way are 40 GB/s.
 //
-// A Family provides: Layout, kChunkBlocks, kPassTokens, Block (one prepared activation block), Tile<G>,
-//   accumulate_one(block, a, acc)                       one block of eight rows, one token
-//   fill<G>(group, first, blocks, tile, g)              up to kChunkBlocks blocks into the tile, as its group g
-//   accumulate<G, T>(tile, blocks, a, stride, acc)      the blocks of G groups for T tokens; the sum of group g
+// A Family provides: Layout, kStreams, kChunkBlocks, kPassTokens, Block (one prepared activation block), Tile<G>,
+//   accumulate_one(block, a, acc)                       one block, of eight rows or of two groups' (Wide), one token
+//   fill<G>(group, first, blocks, tile, g)              up to kChunkBlocks blocks into the tile, as its groups from g
+//   on accumulate<G, T>(tile, blocks, a, stride, acc)      the blocks of G groups for T tokens; the sum of group g
 //                                                       for token t is acc[t * G + g]
 #pragma once
 
@@ -37,7 +37,7 @@ inline constexpr int64_t kRowGroup = 8;
 inline constexpr int64_t kTokenBlock = 132;
 // A pass over a tile takes so many groups and tokens: two vectors of codes by the tokens whose sums the registers hold.
 inline constexpr int kTileGroups = 2 * kWideGroups;
-inline constexpr int64_t kIntegerTokens = kWideGroups == 1 ? 4 : 6;
+inline constexpr int kIntegerTokens = kWideGroups == 1 ? 4 : 6;
 inline constexpr size_t kTokenBlockBytes = (kWideGroups == 1 ? 256 : 800) * 1024;
 
 // How many rows lie between the eight streams through `rows` rows; the last of them may be shorter. Streams that keep
@@ -52,7 +52,9 @@ inline int64_t rows_apart(int64_t rows, size_t row_bytes) {
 // is repeated.
 template <class Layout>
 struct FileGroup {
-  static constexpr int64_t kNext = 1;   // rows to the next group
+  using Kind = Single;
+  static constexpr int64_t kNext = 1;  // rows to the next group
+  template <int kStreams>
   static constexpr int64_t kAhead = 0;  // blocks that one token fetches ahead: none, accumulate_one does what helps
   const uint8_t* p;
   int64_t apart, live;
@@ -73,42 +75,68 @@ struct FileGroup {
       for (int64_t at = 0; at < n * int64_t{Layout::kBytes}; at += 64) __builtin_prefetch(begin + offsets.at[i] + at);
     });
   }
-  void store(float* out, Floats v) const {
+  void store(float* out, int64_t, Floats v) const {
     float all[kRowGroup];
     floats_store(all, v);
     for (int64_t i = 0; i < live; ++i) out[i * apart] = all[i];
   }
 };
 
-template <class Layout>
+// As many groups as K holds side by side.
+template <class Layout, class K>
 struct PackedGroup {
+  using Kind = K;
   static constexpr int64_t kNext = kRowGroup;
   static constexpr int64_t live = kRowGroup;
-  static constexpr int64_t kBytes = kRowGroup * int64_t{Layout::kBytes};  // of a block
-  static constexpr int64_t kAhead = (2048 + kBytes / 2) / kBytes;
-  const uint8_t* p;
+  static constexpr int64_t kBytes = kRowGroup * int64_t{Layout::kBytes};  // of a group's block
+  template <int kStreams>
+  static constexpr int64_t kAhead = (4096 / kStreams + kBytes / 2) / kBytes;
+  std::array<const uint8_t*, K::kGroups> p;
 
-  BRIM_INLINE PackedBlocks<Layout> block(int64_t b) const { return {p + b * kBytes}; }
-  void fetch(int64_t b, int64_t n) const {
-    for (int64_t at = 0; at < n * kBytes; at += 64) __builtin_prefetch(p + b * kBytes + at);
+  BRIM_INLINE PackedBlocks<Layout, K> block(int64_t b) const {
+    PackedBlocks<Layout, K> at{p};
+    for (const uint8_t*& group : at.p) group += b * kBytes;
+    return at;
   }
-  void store(float* out, Floats v) const { floats_store(out, v); }
+  void fetch(int64_t b, int64_t n) const {
+    for (const uint8_t* group : p) {
+      for (int64_t at = 0; at < n * kBytes; at += 64) __builtin_prefetch(group + b * kBytes + at);
+    }
+  }
+  void store(float* out, int64_t apart, typename K::Reals v) const { K::store(out, apart, v); }
 };
 
-// S groups, one token; the groups' rows are `out_apart` from each other.
+// One token and S times the groups that a Group holds, whose rows are `apart` from each other.
 template <class Family, int S, class Group>
-void multiply_one(const Group* groups, const uint8_t* activation, float* out, int64_t out_apart, int64_t blocks) {
+void multiply_one(const Group* groups, const uint8_t* activation, float* out, int64_t apart, int64_t blocks) {
+  using Kind = typename Group::Kind;
+  constexpr int64_t kAhead = Group::template kAhead<Family::kStreams>;
   const auto* a = reinterpret_cast<const typename Family::Block*>(activation);
-  Floats acc[S];
-  for (int s = 0; s < S; ++s) acc[s] = floats_zero();
+  typename Kind::Reals acc[S];
+  for (int s = 0; s < S; ++s) acc[s] = Kind::real(0);
   for (int64_t b = 0; b < blocks; ++b, ++a) {
 #pragma GCC unroll 1
     for (int s = 0; s < S; ++s) {
-      if constexpr (Group::kAhead > 0) groups[s].fetch(b + Group::kAhead, 1);
+      if constexpr (kAhead > 0) groups[s].fetch(b + kAhead, 1);
       Family::accumulate_one(groups[s].block(b), *a, acc[s]);
     }
   }
-  for (int s = 0; s < S; ++s) groups[s].store(out + s * out_apart, acc[s]);
+  for (int s = 0; s < S; ++s) groups[s].store(out + s * Kind::kGroups * apart, apart, acc[s]);
+}
+
+template <class Family, int G, class Layout>
+void fill_tile(const FileGroup<Layout>* groups, int64_t b, int chunk, typename Family::template Tile<G>& tile) {
+  for (int g = 0; g < G; ++g) Family::template fill<G>(groups[g], b, chunk, tile, g);
+}
+template <class Family, int G, class Layout>
+void fill_tile(const PackedGroup<Layout, Single>* groups, int64_t b, int chunk,
+               typename Family::template Tile<G>& tile) {
+  using Kind = KindOf<G>;
+  for (int g = 0; g < G; g += Kind::kGroups) {
+    PackedGroup<Layout, Kind> side;
+    for (int i = 0; i < Kind::kGroups; ++i) side.p[i] = groups[g + i].p[0];
+    Family::template fill<G>(side, b, chunk, tile, g);
+  }
 }
 
 // G groups, each kNext rows behind the one before it, for up to kTokenBlock tokens.
@@ -120,26 +148,31 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
   for (int64_t b = 0; b < blocks; b += Family::kChunkBlocks) {
     const int chunk = static_cast<int>(std::min<int64_t>(Family::kChunkBlocks, blocks - b));
     typename Family::template Tile<G> tile;
-    for (int g = 0; g < G; ++g) {
-      Family::template fill<G>(groups[g], b, chunk, tile, g);
-      // What is filled next, further along these rows or in those behind them, comes from memory while this is
-      // multiplied.
-      groups[g].fetch(b + chunk < blocks ? b + chunk : G * blocks, Family::kChunkBlocks);
-    }
+    fill_tile<Family, G>(groups, b, chunk, tile);
+    // What is filled next, further along these rows or in those behind them, comes from memory while this is
+    // multiplied.
+    for (int g = 0; g < G; ++g) groups[g].fetch(b + chunk < blocks ? b + chunk : G * blocks, Family::kChunkBlocks);
+    // A pass's results leave with its last chunk: one by one their lines come while the next pass is multiplied.
+    const bool last = b + chunk == blocks;
     const uint8_t* a = activations + static_cast<size_t>(b) * sizeof(typename Family::Block);
     int64_t t = 0;
-    if constexpr (constexpr int64_t kPass = Family::kPassTokens; kPass > 4) {
-      for (; t + kPass <= tokens; t += kPass, a += kPass * stride)
-        Family::template accumulate<G, kPass>(tile, chunk, a, stride, acc + t * G);
+    const auto pass = [&]<int T>(std::integral_constant<int, T>) {
+      Family::template accumulate<G, T>(tile, chunk, a, stride, acc + t * G);
+      if (last) {
+        for (int64_t i = t; i < t + T; ++i) {
+          for (int g = 0; g < G; ++g) groups[g].store(out + i * out_stride + g * Group::kNext, 0, acc[i * G + g]);
+        }
+      }
+      t += T;
+      a += T * stride;
+    };
+    constexpr int kPass = Family::kPassTokens;
+    while (t + kPass <= tokens) pass(std::integral_constant<int, kPass>{});
+    if constexpr (kPass > 4) {
+      while (t + 4 <= tokens) pass(std::integral_constant<int, 4>{});
     }
-    for (; t + 4 <= tokens; t += 4, a += 4 * stride)
-      Family::template accumulate<G, 4>(tile, chunk, a, stride, acc + t * G);
-    for (; t + 2 <= tokens; t += 2, a += 2 * stride)
-      Family::template accumulate<G, 2>(tile, chunk, a, stride, acc + t * G);
-    if (t < tokens) Family::template accumulate<G, 1>(tile, chunk, a, stride, acc + t * G);
-  }
-  for (int64_t t = 0; t < tokens; ++t, out += out_stride) {
-    for (int g = 0; g < G; ++g) groups[g].store(out + g * Group::kNext, acc[t * G + g]);
+    if (t + 2 <= tokens) pass(std::integral_constant<int, 2>{});
+    if (t < tokens) pass(std::integral_constant<int, 1>{});
   }
 }
 
@@ -197,18 +230,20 @@ void multiply_rows8(const void* weights, size_t row_bytes, int64_t row_begin, in
 template <class Family>
 void multiply_packed(const void* weights, size_t row_bytes, int64_t row_begin, int64_t row_end, const void* prepared,
                      size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
-  using Group = PackedGroup<typename Family::Layout>;
-  constexpr int kStreams = 2;
+  using Group = PackedGroup<typename Family::Layout, Single>;
+  using Side = PackedGroup<typename Family::Layout, Wide>;
+  constexpr int kStreams = Family::kStreams, kSides = kStreams / kWideGroups;
   const int64_t blocks = k / Family::Layout::kElements;
   const auto* activations = static_cast<const uint8_t*>(prepared);
   const auto* matrix = static_cast<const uint8_t*>(weights);
-  const auto group = [&](int64_t row) { return Group{matrix + static_cast<size_t>(row) * row_bytes}; };
+  const auto group = [&](int64_t row) { return Group{{matrix + static_cast<size_t>(row) * row_bytes}}; };
 
   if (tokens == 1) {
     const int64_t apart = (row_end - row_begin) / kRowGroup / kStreams * kRowGroup;
     for (int64_t row = row_begin; row < row_begin + apart; row += kRowGroup) {
-      const Group two[kStreams] = {group(row), group(row + apart)};
-      multiply_one<Family, kStreams>(two, activations, out + row, apart, blocks);
+      Side sides[kSides];
+      for (int i = 0; i < kStreams; ++i) sides[i / kWideGroups].p[i % kWideGroups] = group(row + i * apart).p[0];
+      multiply_one<Family, kSides>(sides, activations, out + row, apart, blocks);
     }
     for (int64_t row = row_begin + kStreams * apart; row < row_end; row += kRowGroup) {
       const Group one = group(row);
