@@ -77,7 +77,10 @@ struct BfloatFamily {
   }
 };
 
-size_t activation_bytes(int64_t k) { return static_cast<size_t>(k / BfloatLayout::kElements) * sizeof(BfloatBlock); }
+// An odd number of lines, so that rows side by side do not share the sets of a first cache.
+size_t activation_bytes(int64_t k) {
+  return (static_cast<size_t>(k / BfloatLayout::kElements) | 1) * sizeof(BfloatBlock);
+}
 
 void prepare(const float* x, void* prepared, int64_t k) {
   auto* to = static_cast<uint16_t*>(prepared);

@@ -145,6 +145,12 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
                      int64_t out_stride, int64_t blocks) {
   alignas(64) Floats acc[kTokenBlock * G];
   std::fill_n(acc, tokens * G, floats_zero());
+  const auto leave = [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int g = 0; g < G; ++g) groups[g].store(out + t * out_stride + g * Group::kNext, 0, acc[t * G + g]);
+    }
+  };
+  if (blocks == 0) leave(0, tokens);
   for (int64_t b = 0; b < blocks; b += Family::kChunkBlocks) {
     const int chunk = static_cast<int>(std::min<int64_t>(Family::kChunkBlocks, blocks - b));
     typename Family::template Tile<G> tile;
@@ -158,11 +164,7 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
     int64_t t = 0;
     const auto pass = [&]<int T>(std::integral_constant<int, T>) {
       Family::template accumulate<G, T>(tile, chunk, a, stride, acc + t * G);
-      if (last) {
-        for (int64_t i = t; i < t + T; ++i) {
-          for (int g = 0; g < G; ++g) groups[g].store(out + i * out_stride + g * Group::kNext, 0, acc[i * G + g]);
-        }
-      }
+      if (last) leave(t, t + T);
       t += T;
       a += T * stride;
     };

@@ -21,7 +21,6 @@ namespace {
 // Scales and minima of a block, a Single or Wide one. Layouts with one scale per 32 elements fill scale[0..7].
 template <class K>
 struct Header {
-  using Kind = K;
   using Ints = typename K::Ints;
   Ints scale[16];  // 16-bit pairs (s, s)
   Ints min[8];     // 16-bit pairs (min 2j, min 2j + 1): four where eight scales are, else eight
@@ -323,7 +322,8 @@ struct SuperFamily {
           const Reals scaled = floats_mul(floats_from_int(whole), d[p]);
           to = floats_fma(floats_fma(floats_from_int(minima[p]), minus_dmin[p], scaled), scale, to);
         } else {
-          if constexpr (kHasMinima) whole = lanes_sub32(whole, lanes_shift<std::countr_zero(kOffset * 1u)>(minima[p]));
+          if constexpr (kHasMinima)
+            whole = lanes_sub32(whole, lanes_shift<std::countr_zero(static_cast<unsigned>(kOffset))>(minima[p]));
           to = floats_fma(floats_from_int(whole), floats_mul(d[p], scale), to);
         }
       });
