@@ -135,7 +135,7 @@ struct FlatFamily {
   using Block = FlatActivation;
   using Form = TileForm<Format::kCodes>;
   static_assert(!(Form::kRest && Format::kOffset != 0));
-  static constexpr int kStreams = 4;
+  static constexpr int kStreams = 2 * kWideGroups;
   static constexpr int kChunkBlocks = 8;
   static constexpr int kPassTokens = kIntegerTokens;
 
