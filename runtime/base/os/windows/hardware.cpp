@@ -2,7 +2,7 @@
 #include <base/os/hardware.hpp>
 
 #define WIN32_LEAN_AND_MEAN
-#define NOMINMAX
+#define NOMINMAX 1
 #include <windows.h>
 
 namespace brim::os {

@@ -3,7 +3,7 @@
 #include <base/library_path.hpp>
 
 #define WIN32_LEAN_AND_MEAN
-#define NOMINMAX
+#define NOMINMAX 1
 #include <windows.h>
 
 #include <filesystem>

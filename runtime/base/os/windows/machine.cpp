@@ -2,7 +2,7 @@
 #include <base/os/machine.hpp>
 
 #define WIN32_LEAN_AND_MEAN
-#define NOMINMAX
+#define NOMINMAX 1
 #include <windows.h>
 // After windows.h, whose types it uses.
 #include <psapi.h>
