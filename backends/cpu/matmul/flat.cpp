@@ -38,15 +38,14 @@ BRIM_INLINE void or_fifth_bits(Ints high, Ints* w) {
   });
 }
 
-// unpack(): the codes of a block, a Single or Wide one (K), its scales, and its minima where kMinimum.
+// unpack(): the codes of a block, a Single or Wide one (K), and its scales. minimum(), where kMinimum: its minima.
 struct Q4_0Rows : Q4_0Layout {
   static constexpr Codes kCodes = Codes::kU4;
   static constexpr bool kMinimum = false;
   template <class Blocks, class K = typename Blocks::Kind>
-  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d, typename K::Reals& m) {
+  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d) {
     load_nibbles(block, 2, w);
     d = floats_from_half(block.odd());
-    m = K::real(0);
   }
 };
 
@@ -54,11 +53,14 @@ struct Q4_1Rows : Q4_1Layout {
   static constexpr Codes kCodes = Codes::kU4;
   static constexpr bool kMinimum = true;
   template <class Blocks, class K = typename Blocks::Kind>
-  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d, typename K::Reals& m) {
+  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d) {
     const auto scales = block.dword(0);
     load_nibbles(block, 4, w);
     d = floats_from_half(scales);
-    m = floats_from_half(lanes_shift<-16>(scales));
+  }
+  template <class Blocks>
+  static BRIM_INLINE auto minimum(const Blocks& block) {
+    return floats_from_half(lanes_shift<-16>(block.dword(0)));
   }
 };
 
@@ -66,12 +68,11 @@ struct Q5_0Rows : Q5_0Layout {
   static constexpr Codes kCodes = Codes::kU5;
   static constexpr bool kMinimum = false;
   template <class Blocks, class K = typename Blocks::Kind>
-  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d, typename K::Reals& m) {
+  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d) {
     const auto high = block.dword(2);
     load_nibbles(block, 6, w);
     or_fifth_bits<K>(high, w);
     d = floats_from_half(block.odd());
-    m = K::real(0);
   }
 };
 
@@ -79,12 +80,15 @@ struct Q5_1Rows : Q5_1Layout {
   static constexpr Codes kCodes = Codes::kU5;
   static constexpr bool kMinimum = true;
   template <class Blocks, class K = typename Blocks::Kind>
-  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d, typename K::Reals& m) {
+  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d) {
     const auto scales = block.dword(0), high = block.dword(4);
     load_nibbles(block, 8, w);
     or_fifth_bits<K>(high, w);
     d = floats_from_half(scales);
-    m = floats_from_half(lanes_shift<-16>(scales));
+  }
+  template <class Blocks>
+  static BRIM_INLINE auto minimum(const Blocks& block) {
+    return floats_from_half(lanes_shift<-16>(block.dword(0)));
   }
 };
 
@@ -92,11 +96,10 @@ struct Q8_0Rows : Q8_0Layout {
   static constexpr Codes kCodes = Codes::kS8;
   static constexpr bool kMinimum = false;
   template <class Blocks, class K = typename Blocks::Kind>
-  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d, typename K::Reals& m) {
+  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d) {
     block.quad(2, w);
     block.quad(18, w + 4);
     d = floats_from_half(block.odd());
-    m = K::real(0);
   }
 };
 
@@ -104,11 +107,10 @@ struct Iq4NlRows : Iq4NlLayout {
   static constexpr Codes kCodes = Codes::kS8;
   static constexpr bool kMinimum = false;
   template <class Blocks, class K = typename Blocks::Kind>
-  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d, typename K::Reals& m) {
+  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d) {
     load_nibbles(block, 2, w);
     unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_lookup(kIq4Values, w[j]); });
     d = floats_from_half(block.odd());
-    m = K::real(0);
   }
 };
 
@@ -116,7 +118,7 @@ struct Mxfp4Rows : Mxfp4Layout {
   static constexpr Codes kCodes = Codes::kU5;
   static constexpr bool kMinimum = false;
   template <class Blocks, class K = typename Blocks::Kind>
-  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d, typename K::Reals& m) {
+  static BRIM_INLINE void unpack(const Blocks& block, typename K::Ints* w, typename K::Reals& d) {
     load_nibbles(block, 1, w);
     const auto centre = K::byte(kOffset);
     unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { w[j] = lanes_add8(lanes_lookup(kFp4Values, w[j]), centre); });
@@ -125,7 +127,6 @@ struct Mxfp4Rows : Mxfp4Layout {
     const auto b = lanes_sub32(e, a);
     d = floats_mul(floats_from_bits(lanes_shift<23>(lanes_add32(a, K::integer(64)))),
                    floats_from_bits(lanes_shift<23>(lanes_add32(b, K::integer(62)))));
-    m = K::real(0);
   }
 };
 
@@ -163,8 +164,9 @@ struct FlatFamily {
   template <class Blocks, class Kind = typename Blocks::Kind>
   static BRIM_INLINE void accumulate_one(const Blocks& block, const Block& a, typename Kind::Reals& acc) {
     typename Kind::Ints w[8];
-    typename Kind::Reals d, m;
-    Format::unpack(block, w, d, m);
+    typename Kind::Reals d, m{};
+    Format::unpack(block, w, d);
+    if constexpr (Format::kMinimum) m = Format::minimum(block);
     typename Kind::Ints sum = offset<Kind>(a);
     add_products<Kind, PlainForm<Format::kCodes>, 8, 1, 1, false>(&sum, w, nullptr, a.q, 0);
     finish<Kind>(sum, d, m, a, acc);
@@ -175,7 +177,9 @@ struct FlatFamily {
     using Ints = typename Kind::Ints;
     for (int b = 0; b < blocks; ++b) {
       Ints w[8];
-      Format::unpack(group.block(first + b), w, *Kind::in(&tile.d[b][g]), *Kind::in(&tile.m[b][g]));
+      const auto block = group.block(first + b);
+      Format::unpack(block, w, *Kind::in(&tile.d[b][g]));
+      if constexpr (Format::kMinimum) *Kind::in(&tile.m[b][g]) = Format::minimum(block);
       Ints rest{};
       unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
         Ints* to = Kind::in(tile.w[b] + (j * G + g) * Form::kParts);
@@ -194,9 +198,7 @@ struct FlatFamily {
     typename Kind::Reals acc[P * T];
     unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { acc[i] = Kind::in(out)[i]; });
     for (int b = 0; b < blocks; ++b, activations += sizeof(Block)) {
-      const auto of = [&](int t) -> const Block& {
-        return *reinterpret_cast<const Block*>(activations + static_cast<size_t>(t) * stride);
-      };
+      const auto of = [&](int t) -> const Block& { return block_of<Block>(activations, stride, t); };
       typename Kind::Ints sum[P * T];
       unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
         const auto start = offset<Kind>(of(t));

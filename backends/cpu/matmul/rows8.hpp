@@ -40,6 +40,12 @@ inline constexpr int kTileGroups = 2 * kWideGroups;
 inline constexpr int kIntegerTokens = kWideGroups == 1 ? 4 : 6;
 inline constexpr size_t kTokenBlockBytes = (kWideGroups == 1 ? 256 : 800) * 1024;
 
+// The block that `activations` leads to, of the token t rows further.
+template <class Block>
+BRIM_INLINE const Block& block_of(const uint8_t* activations, size_t stride, int t) {
+  return *reinterpret_cast<const Block*>(activations + static_cast<size_t>(t) * stride);
+}
+
 // How many rows lie between the eight streams through `rows` rows; the last of them may be shorter. Streams that keep
 // the same place in a page would share a few sets of a first cache, so a stride of half pages is made one row longer.
 inline int64_t rows_apart(int64_t rows, size_t row_bytes) {

@@ -272,18 +272,14 @@ struct SuperFamily {
   static constexpr bool kStarts = kOffset != 0 && kChainIsSum;
   static constexpr bool kHasMinima = Format::kMinimum || (kOffset != 0 && !kChainIsSum);
 
-  static BRIM_INLINE const Block& at(const uint8_t* activations, size_t stride, int t) {
-    return *reinterpret_cast<const Block*>(activations + static_cast<size_t>(t) * stride);
-  }
-
   // The products of N codes with the activations of group g and, where N is more than four, of those behind it.
   template <class Kind, class Form, int N, int P, int T, class Ints = typename Kind::Ints>
   static BRIM_INLINE void add(Ints* sum, const Ints* w, const Ints* scale, const uint8_t* activations, size_t stride,
                               int g) {
-    const int8_t* q = at(activations, 0, 0).q + 16 * g;
+    const int8_t* q = block_of<Block>(activations, stride, 0).q + 16 * g;
     if constexpr (kStarts) {
       const auto start = [&](int t) BRIM_INLINE_LAMBDA {
-        return Kind::integer(static_cast<uint32_t>(-kOffset * at(activations, stride, t).sums[g]));
+        return Kind::integer(static_cast<uint32_t>(-kOffset * block_of<Block>(activations, stride, t).sums[g]));
       };
       add_products<Kind, Form, N, P, T, true>(sum, w, scale, q, stride, start);
     } else {
@@ -306,7 +302,7 @@ struct SuperFamily {
   static BRIM_INLINE void finish(const typename Kind::Ints* sum, const Reals* d, const Reals* minus_dmin,
                                  const Min& min, const uint8_t* block, size_t stride, Reals* acc) {
     unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
-      const Block& a = at(block, stride, t);
+      const Block& a = block_of<Block>(block, stride, t);
       const Reals scale = Kind::real(a.d);
       typename Kind::Ints minima[P] = {};
       if constexpr (kHasMinima) {
@@ -376,7 +372,7 @@ struct SuperFamily {
     if constexpr (kHasMinima) {
       unroll<kMinima>([&](auto j) BRIM_INLINE_LAMBDA { *Kind::in(tile.min + j * G + g) = h.min[j]; });
     }
-    *Kind::in(tile.start + g) = start;
+    if constexpr (Form::kRest) *Kind::in(tile.start + g) = start;
     *Kind::in(tile.d + g) = h.d;
     if constexpr (Format::kMinimum) *Kind::in(tile.minus_dmin + g) = h.minus_dmin;
   }
