@@ -7,7 +7,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
+#include <numeric>
 
+#include "matmul/activation.hpp"
 #include "weights.hpp"
 
 using namespace kernel_test;
@@ -113,6 +116,62 @@ TEST_CASE("strict products equal the float64 dot product to F32 precision") {
   }
 }
 
+// Rows of `blocks` blocks of `n` elements, each scaled differently; block 1 is zero, 2 too small to be scaled, 3 and 4
+// have a NaN and an Inf.
+std::vector<float> rows_of_blocks(int64_t blocks, int64_t n) {
+  std::vector<float> x = random_floats(static_cast<size_t>(blocks * n), 23);
+  for (int64_t b = 0; b < blocks; ++b) {
+    for (int64_t i = 0; i < n; ++i) {
+      float& v = x[static_cast<size_t>(b * n + i)];
+      v = b == 1 ? 0.0f : std::ldexp(v, b == 2 ? -140 : static_cast<int>(b) - 8);
+    }
+  }
+  x[static_cast<size_t>(3 * n + 5)] = std::nanf("");
+  x[static_cast<size_t>(4 * n + 31)] = -INFINITY;
+  return x;
+}
+
+// The definition of a block's codes: x * (127 / largest), rounded to nearest even; its scale is returned.
+float expect_codes(const float* x, int n, const int8_t* q) {
+  float largest = 0;
+  bool finite = true;
+  for (int i = 0; i < n; ++i) {
+    largest = std::max(largest, std::fabs(x[i]));
+    finite = finite && std::isfinite(x[i]);
+  }
+  const bool scaled = finite && 127.0f / largest <= std::numeric_limits<float>::max();
+  for (int i = 0; i < n; ++i) {
+    CHECK(static_cast<float>(q[i]) == (scaled ? std::nearbyint(x[i] * (127.0f / largest)) : 0.0f));
+  }
+  return !finite ? std::nanf("") : scaled ? largest / 127.0f : 0.0f;
+}
+
+int sum_codes(const int8_t* q, int n) { return std::accumulate(q, q + n, 0); }
+
+bool same_scale(float a, float b) { return (std::isnan(a) && std::isnan(b)) || same_bits(a, b); }
+
+TEST_CASE("8-bit activations are the nearest codes, with their sums") {
+  if (!host_runs_variant()) return;
+  constexpr int64_t kBlocks = 19;  // not a multiple of any vector's lanes
+  const std::vector<float> flat = rows_of_blocks(kBlocks, 32), super = rows_of_blocks(kBlocks, 256);
+  std::vector<brim_cpu::FlatActivation> a(kBlocks + 2);
+  brim_cpu::prepare_flat(flat.data(), a.data(), kBlocks * 32);
+  std::vector<brim_cpu::SuperActivation> b(kBlocks + 1);
+  brim_cpu::prepare_super(super.data(), b.data(), kBlocks * 256);
+  for (int64_t i = 0; i < kBlocks; ++i) {
+    CAPTURE(i);
+    const auto& f = a[static_cast<size_t>(i)];
+    const float d = expect_codes(flat.data() + i * 32, 32, f.q);
+    CHECK(same_scale(f.d, d));
+    CHECK(f.sum_q == sum_codes(f.q, 32));
+    CHECK(same_scale(f.sum, d * static_cast<float>(f.sum_q)));
+    const auto& s = b[static_cast<size_t>(i)];
+    CHECK(same_scale(s.d, expect_codes(super.data() + i * 256, 256, s.q)));
+    for (int g = 0; g < 16; ++g) CHECK(s.sums[g] == sum_codes(s.q + 16 * g, 16));
+    for (int g = 0; g < 8; ++g) CHECK(s.sums32[g] == sum_codes(s.q + 32 * g, 32));
+  }
+}
+
 TEST_CASE("fast products stay within the rounding of 8-bit activations") {
   if (!host_runs_variant()) return;
   for (const uint32_t dtype : quantised_dtypes()) {
@@ -211,12 +270,12 @@ TEST_CASE("a product's bits do not depend on the token count, the batch, the row
   }
 }
 
-TEST_CASE("a long batch gives the bits of single tokens across token blocks") {
+TEST_CASE("a long batch of long rows gives the bits of single tokens across token blocks and ranges of k") {
   if (!host_runs_variant()) return;
   for (const uint32_t dtype : {BRIM_DTYPE_F16, BRIM_DTYPE_BF16, BRIM_DTYPE_Q4_0, BRIM_DTYPE_Q4_K}) {
     CAPTURE(brim_dtype_name(dtype));
     const MatmulKernel& kernel = *kernel_of(dtype, BRIM_NUMERICS_FAST);
-    const int64_t k = 512, rows = 9, tokens = 300;
+    const int64_t k = 5632, rows = 9, tokens = 300;
     const std::vector<uint8_t> weights = random_weights(dtype, rows, k, 60);
     const Prepared a(kernel, random_floats(static_cast<size_t>(tokens * k), 61), k);
     const std::vector<float> together = multiply(kernel, weights, rows, a, tokens, k);

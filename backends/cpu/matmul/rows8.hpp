@@ -11,8 +11,9 @@
 // of a token block, two vectors by four or more tokens at a time: their sums stay in registers (sums.hpp), where six
 // loads (two of codes, four of activations) feed eight multiplications, so that the multiplications are what bounds it.
 // The activations of a token block stay in a second cache, half of 512 KiB or most of the MiB and more that processors
-// with AVX-512 have, while all row groups pass. Both ways add the same exact integer sums to the same F32 accumulators
-// in the same order along K.
+// with AVX-512 have, while all row groups pass: where rows are longer than that, a range of K at a time, the sums going
+// on from the results so far. All ways add the same exact integer sums to the same F32 accumulators in the same order
+// along K.
 //
 // Packed weights (blocks8.hpp) go the same ways, a group being one stretch of memory: one token takes kStreams groups,
 // that part of the range apart, block by block in turns, or two side by side where vectors hold sixteen rows, and asks
@@ -38,7 +39,7 @@ inline constexpr int64_t kTokenBlock = 132;
 // A pass over a tile takes so many groups and tokens: two vectors of codes by the tokens whose sums the registers hold.
 inline constexpr int kTileGroups = 2 * kWideGroups;
 inline constexpr int kIntegerTokens = kWideGroups == 1 ? 4 : 6;
-inline constexpr size_t kTokenBlockBytes = (kWideGroups == 1 ? 256 : 800) * 1024;
+inline constexpr int64_t kTokenBlockBytes = (kWideGroups == 1 ? 256 : 600) * 1024;
 
 // The block that `activations` leads to, of the token t rows further.
 template <class Block>
@@ -86,6 +87,11 @@ struct FileGroup {
     floats_store(all, v);
     for (int64_t i = 0; i < live; ++i) out[i * apart] = all[i];
   }
+  Floats load(const float* out) const {
+    float all[kRowGroup] = {};
+    for (int64_t i = 0; i < live; ++i) all[i] = out[i * apart];
+    return floats_load(all);
+  }
 };
 
 // As many groups as K holds side by side.
@@ -110,6 +116,7 @@ struct PackedGroup {
     }
   }
   void store(float* out, int64_t apart, typename K::Reals v) const { K::store(out, apart, v); }
+  Floats load(const float* out) const { return floats_load(out); }
 };
 
 // One token and S times the groups that a Group holds, whose rows are `apart` from each other.
@@ -145,27 +152,41 @@ void fill_tile(const PackedGroup<Layout, Single>* groups, int64_t b, int chunk,
   }
 }
 
-// G groups, each kNext rows behind the one before it, for up to kTokenBlock tokens.
+// Blocks [begin, end) of rows of `all`.
+struct BlockRange {
+  int64_t begin, end, all;
+};
+
+// A range of blocks of G groups, each kNext rows behind the one before it, for up to kTokenBlock tokens.
 template <class Family, int G, class Group>
 void multiply_groups(const Group* groups, const uint8_t* activations, size_t stride, int64_t tokens, float* out,
-                     int64_t out_stride, int64_t blocks) {
+                     int64_t out_stride, BlockRange blocks) {
   alignas(64) Floats acc[kTokenBlock * G];
-  std::fill_n(acc, tokens * G, floats_zero());
+  const auto result = [&](int64_t t, int g) { return out + t * out_stride + g * Group::kNext; };
+  if (blocks.begin == 0) {
+    std::fill_n(acc, tokens * G, floats_zero());
+  } else {
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int g = 0; g < G; ++g) acc[t * G + g] = groups[g].load(result(t, g));
+    }
+  }
   const auto leave = [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      for (int g = 0; g < G; ++g) groups[g].store(out + t * out_stride + g * Group::kNext, 0, acc[t * G + g]);
+      for (int g = 0; g < G; ++g) groups[g].store(result(t, g), 0, acc[t * G + g]);
     }
   };
-  if (blocks == 0) leave(0, tokens);
-  for (int64_t b = 0; b < blocks; b += Family::kChunkBlocks) {
-    const int chunk = static_cast<int>(std::min<int64_t>(Family::kChunkBlocks, blocks - b));
+  if (blocks.all == 0) leave(0, tokens);
+  for (int64_t b = blocks.begin; b < blocks.end; b += Family::kChunkBlocks) {
+    const int chunk = static_cast<int>(std::min<int64_t>(Family::kChunkBlocks, blocks.end - b));
     typename Family::template Tile<G> tile;
     fill_tile<Family, G>(groups, b, chunk, tile);
     // What is filled next, further along these rows or in those behind them, comes from memory while this is
     // multiplied.
-    for (int g = 0; g < G; ++g) groups[g].fetch(b + chunk < blocks ? b + chunk : G * blocks, Family::kChunkBlocks);
+    const bool last = b + chunk == blocks.end;
+    for (int g = 0; g < G; ++g) {
+      groups[g].fetch(last ? blocks.begin + G * blocks.all : b + chunk, Family::kChunkBlocks);
+    }
     // A pass's results leave with its last chunk: one by one their lines come while the next pass is multiplied.
-    const bool last = b + chunk == blocks;
     const uint8_t* a = activations + static_cast<size_t>(b) * sizeof(typename Family::Block);
     int64_t t = 0;
     const auto pass = [&]<int T>(std::integral_constant<int, T>) {
@@ -185,31 +206,40 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
 }
 
 // Several tokens: the groups that begin with rows row_begin, kNext further, and so on up to row_end, kTileGroups at a
-// time where they have equally many rows. Activations of a block of tokens stay in a second cache.
+// time where they have equally many rows.
 template <class Family, class GroupAt>
 void multiply_tokens(const GroupAt& group, int64_t row_begin, int64_t row_end, const uint8_t* activations,
                      size_t stride, int64_t tokens, float* out, int64_t out_stride, int64_t blocks) {
   using Group = decltype(group(row_begin));
   constexpr int64_t kNext = Group::kNext;
-  const int64_t fitting = static_cast<int64_t>(kTokenBlockBytes / std::max<size_t>(stride, 1)) / 12 * 12;
-  const int64_t size = std::clamp<int64_t>(fitting, 24, kTokenBlock);
-  for (int64_t begin = 0; begin < tokens; begin += size, activations += static_cast<size_t>(size) * stride) {
-    const int64_t count = std::min(size, tokens - begin);
+  const auto rows = [&](int64_t count, BlockRange range) {
     for (int64_t row = row_begin; row < row_end;) {
-      float* to = out + begin * out_stride + row;
+      float* to = out + row;
       const auto all = [&]<size_t... I>(std::index_sequence<I...>) {
         return std::array<Group, kTileGroups>{
             group(std::min(row + static_cast<int64_t>(I) * kNext, row_end - kNext))...};
       }
       (std::make_index_sequence<kTileGroups>{});
       if (row + (kTileGroups - 1) * kNext < row_end && all.front().live == all.back().live) {
-        multiply_groups<Family, kTileGroups>(all.data(), activations, stride, count, to, out_stride, blocks);
+        multiply_groups<Family, kTileGroups>(all.data(), activations, stride, count, to, out_stride, range);
         row += kTileGroups * kNext;
       } else {
-        multiply_groups<Family, 1>(all.data(), activations, stride, count, to, out_stride, blocks);
+        multiply_groups<Family, 1>(all.data(), activations, stride, count, to, out_stride, range);
         row += kNext;
       }
     }
+  };
+  // Ranges of equal length, in whole chunks, whose activations stay in the second cache.
+  const int64_t chunks = (blocks + Family::kChunkBlocks - 1) / Family::kChunkBlocks;
+  constexpr auto kChunkBytes = static_cast<int64_t>(Family::kChunkBlocks * sizeof(typename Family::Block));
+  for (int64_t begin = 0; begin < tokens; begin += kTokenBlock) {
+    const int64_t count = std::min(kTokenBlock, tokens - begin);
+    const int64_t fitting = std::max<int64_t>(1, kTokenBlockBytes / (count * kChunkBytes));
+    const int64_t ranges = std::max<int64_t>(1, (chunks + fitting - 1) / fitting);
+    const int64_t length = (chunks + ranges - 1) / ranges * Family::kChunkBlocks;
+    for (int64_t b = 0; b == 0 || b < blocks; b += length) rows(count, {b, std::min(b + length, blocks), blocks});
+    activations += static_cast<size_t>(count) * stride;
+    out += count * out_stride;
   }
 }
 

@@ -9,8 +9,8 @@
 // queries, once into a tile of F32 where many queries use them.
 #pragma once
 
+#include "formats/simd.hpp"
 #include "ops/attention.hpp"
-#include "ops/simd.hpp"
 #include "state/kv.hpp"
 
 namespace brim_cpu {

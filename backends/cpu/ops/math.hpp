@@ -4,7 +4,7 @@
 // exp(inf) inf. tangens_h is within 4 ulp. NaN stays NaN everywhere.
 #pragma once
 
-#include "ops/simd.hpp"
+#include "formats/simd.hpp"
 
 namespace brim_cpu {
 

@@ -3,15 +3,14 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ops/simd.hpp"
+#include "formats/simd.hpp"
 
 namespace brim_cpu {
 namespace {
 
-constexpr uint64_t kRowUnit = 16;  // kernels take sixteen weight rows at a time
-// Prepared rows of one tile stay in a core's second cache: half a MiB, or one and more where AVX-512 is.
-constexpr uint64_t kTokenTileBytes = (kWidth == 16 ? 768 : 192) << 10;
-constexpr uint64_t kTokenUnit = 12;              // kernels take four or six tokens at a time
+constexpr uint64_t kRowUnit = 16;     // kernels take sixteen weight rows at a time
+constexpr uint64_t kTokenTile = 132;  // kernels take so many over what they unpacked of the weights (rows8.hpp)
+constexpr uint64_t kTokenUnit = 12;   // and four or six of them at a time
 constexpr uint64_t kLeastChunkBytes = 32 << 10;  // of weights: eight streams (rows8.hpp) of a page each
 
 // Rough nanoseconds on one thread: weights are read once, products are made at some 20 per ns.
@@ -26,10 +25,9 @@ struct Tiling {
   uint64_t row_tiles, token_tiles;
 };
 
-Tiling tile(uint64_t n, uint64_t row_bytes, uint64_t tokens, uint64_t stride, uint32_t team) {
+Tiling tile(uint64_t n, uint64_t row_bytes, uint64_t tokens, uint32_t team) {
   Tiling t;
-  const uint64_t fitting = std::clamp<uint64_t>(kTokenTileBytes / stride / kTokenUnit, 2, 11) * kTokenUnit;
-  t.token_tiles = (tokens + fitting - 1) / fitting;
+  t.token_tiles = (tokens + kTokenTile - 1) / kTokenTile;
   t.tokens = (tokens + t.token_tiles * kTokenUnit - 1) / (t.token_tiles * kTokenUnit) * kTokenUnit;
   t.token_tiles = (tokens + t.tokens - 1) / t.tokens;
   const uint64_t wanted = std::max<uint64_t>(1, team * 8ull / std::max<uint64_t>(1, t.token_tiles));
@@ -64,16 +62,16 @@ void PrepareArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32
 Work MatmulArgs::plan(const Frame& frame) const {
   const uint64_t tokens = RowMap(out, frame).rows();
   if (tokens == 0 || n == 0) return {0, 0};
-  const Tiling t = tile(n, row_bytes, tokens, stride, frame.team);
+  const Tiling t = tile(n, row_bytes, tokens, frame.team);
   return {static_cast<uint32_t>(t.row_tiles * t.token_tiles), cost_of(n, row_bytes, k, tokens)};
 }
 
 void MatmulArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_t) const {
   const uint64_t tokens = RowMap(out, frame).rows();
-  const Tiling t = tile(n, row_bytes, tokens, stride, frame.team);
-  // Token tiles inside row tiles: neighbours in time read the same weights.
-  const uint64_t row_begin = chunk / t.token_tiles * t.rows, row_end = std::min(n, row_begin + t.rows);
-  const uint64_t token_begin = chunk % t.token_tiles * t.tokens, token_end = std::min(tokens, token_begin + t.tokens);
+  const Tiling t = tile(n, row_bytes, tokens, frame.team);
+  // Row tiles inside token tiles: neighbours take the same tokens, as in the steps before and after.
+  const uint64_t row_begin = chunk % t.row_tiles * t.rows, row_end = std::min(n, row_begin + t.rows);
+  const uint64_t token_begin = chunk / t.row_tiles * t.tokens, token_end = std::min(tokens, token_begin + t.tokens);
   float* to = out.at<float>(frame) + token_begin * n;
   for (uint32_t i = 0; i < n_pieces; ++i) {
     const Piece& piece = pieces[i];
@@ -94,13 +92,13 @@ void MatmulArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_
 Work HeadsArgs::plan(const Frame& frame) const {
   const uint64_t tokens = size_in(out.dim[0], frame);
   if (tokens == 0 || n == 0) return {0, 0};
-  const Tiling t = tile(n, row_bytes, tokens, stride * heads, frame.team);
+  const Tiling t = tile(n, row_bytes, tokens, frame.team);
   return {static_cast<uint32_t>(t.row_tiles * t.token_tiles * heads), cost_of(n * heads, row_bytes, k, tokens)};
 }
 
 void HeadsArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_t) const {
   const uint64_t tokens = size_in(out.dim[0], frame);
-  const Tiling t = tile(n, row_bytes, tokens, stride * heads, frame.team);
+  const Tiling t = tile(n, row_bytes, tokens, frame.team);
   const uint64_t tiles = t.row_tiles * t.token_tiles, head = chunk / tiles, at = chunk % tiles;
   const uint64_t row_begin = at / t.token_tiles * t.rows, row_end = std::min(n, row_begin + t.rows);
   const uint64_t token_begin = at % t.token_tiles * t.tokens, token_end = std::min(tokens, token_begin + t.tokens);

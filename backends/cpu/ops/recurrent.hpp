@@ -6,7 +6,7 @@
 // scratch and stays in its first cache.
 #pragma once
 
-#include "ops/simd.hpp"
+#include "formats/simd.hpp"
 #include "ops/tensor.hpp"
 
 namespace brim_cpu {
