@@ -1,6 +1,7 @@
 // What the host relies on around a program: refusals, exact costs, storage that is used again, cancelling, bad step
 // blocks.
 #include <chrono>
+#include <utility>
 
 #include "net.hpp"
 
@@ -68,6 +69,48 @@ TEST_CASE("values may take the storage of dead ones: order follows memory, not n
       program.run_rows(kRows);
       CHECK(program.read(chain[kSteps], kRows * kWidth) == Floats(kRows * kWidth, 0.5f + kSteps));
     }
+  }
+}
+
+TEST_CASE("steps that go row by row do not go together where one writes another's rows elsewhere") {
+  // x -> a -> b -> c -> z; c lies in the storage of x, one row further: row r of c is row r + 1 of x.
+  for (const Variant& variant : variants()) {
+    CAPTURE(variant.name);
+    Machine machine(variant, 4);
+    constexpr uint32_t kWidth = 64, kRows = 400;
+    Net net;
+    const brim_value x = net.embedding({tokens(), n(kWidth)});
+    brim_value values[5] = {x};
+    for (uint32_t i = 1; i < 5; ++i) {
+      values[i] = i == 4 ? net.output({tokens(), n(kWidth)}) : net.temp({tokens(), n(kWidth)});
+      brim_affine_attr affine{};
+      affine.scale = 2.0f;
+      affine.bias = 1.0f;
+      affine.lo = -1e30f;
+      affine.hi = 1e30f;
+      net.node(BRIM_OP_AFFINE_CLAMP, {values[i - 1]}, {values[i]}, affine);
+    }
+    Program program(machine, net, bucket_of(kRows));
+    brim_program_info info = program.info(true);
+    auto* bindings = const_cast<brim_binding*>(static_cast<const brim_binding*>(info.bindings));
+    brim_buffer* shared = machine.buffer((kRows + 1) * kWidth * sizeof(float));
+    for (uint32_t i = 0; i < info.n_bindings; ++i) {
+      if (bindings[i].value == values[0] || bindings[i].value == values[3]) bindings[i].buffer = shared;
+      if (bindings[i].value == values[3]) bindings[i].offset = kWidth * sizeof(float);
+    }
+    REQUIRE_MESSAGE(program.create() == BRIM_OK, machine.error.message);
+    const Floats from = random_floats(kRows * kWidth, 7);
+    Floats expected = from;
+    for (float& v : expected) {
+      for (int i = 0; i < 4; ++i) v = v * 2.0f + 1.0f;
+    }
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      std::memcpy(machine.map(shared), from.data(), from.size() * sizeof(float));
+      program.run_rows(kRows);
+      CHECK(program.read(values[4], kRows * kWidth) == expected);
+    }
+    machine.backend->program_destroy(std::exchange(program.program, nullptr));
+    machine.backend->buffer_free(shared);
   }
 }
 

@@ -362,8 +362,9 @@ void AttentionArgs::work(const Frame& frame, const Member& member, uint32_t chun
   uint64_t left = chunk;
   const auto split = static_cast<int64_t>(left % splits);
   left /= splits;
-  const uint64_t tile = tasks.tiles - 1 - left % tasks.tiles;  // late rows see most: they come first
-  left /= tasks.tiles;
+  const uint64_t per_tile = store.layout.n_head * tasks.groups;
+  const uint64_t tile = left / per_tile;  // neighbours take the same rows, as in the steps before and after
+  left %= per_tile;
   const uint64_t kv_head = left / tasks.groups;
   const uint64_t head_begin = kv_head * per_kv + left % tasks.groups * tasks.heads;
   const uint64_t head_end = std::min(head_begin + tasks.heads, (kv_head + 1) * per_kv);

@@ -1,12 +1,17 @@
 // How a team goes through the phases of a program without meeting at barriers: members claim chunks of the current
 // phase, and whoever finishes its last chunk does what lies between and opens the next phase.
 //
+// A phase's chunks are cut into lanes, one for each member. A member claims the chunks of its own lane first, so that
+// from phase to phase it works on the same rows, which lie in its core's caches, and then what is left in the others'.
+//
 // Nobody waits for a member, only for chunks that were claimed. A member whose core another process has taken, and that
 // holds no chunk, is simply not there for a while: the others go on and it joins whatever phase is open when it comes
 // back. A member that finds nothing left to claim spins for a few microseconds, about as long as the ends of a phase
 // lie apart on free cores, then yields for some ten more, then sleeps.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <thread>
@@ -24,22 +29,48 @@ inline void pause_briefly() {
 class Claims {
  public:
   struct Claim {
-    uint32_t phase, chunk;  // a chunk past the phase's last means that all are claimed
+    uint32_t phase, lane, chunk;  // of the lane
+    bool none;                    // all chunks of the phase are claimed
   };
+
+  explicit Claims(uint32_t team) : lanes_(std::min(team, kMostLanes)) {}
+
+  uint32_t lanes() const { return lanes_; }
 
   // Lets members claim chunks of `phase`, a later one than the last opened. Called by one member at a time: before the
   // team starts, and by who finished a phase. What the caller wrote before is seen by all who claim.
   void open(uint32_t phase) {
+    const uint64_t begin = static_cast<uint64_t>(phase) << 32;
     finished_.store(0, std::memory_order_relaxed);
-    // Before the chunks can be had: afterwards a later phase may be open already, and open_ must not go back.
+    for (uint32_t lane = lanes_; --lane > 0;) next_[lane].chunk.store(begin, std::memory_order_release);
+    // Before lane 0, which no phase leaves empty: afterwards a later phase may be open already, and open_ must not go
+    // back.
     open_.store(phase, std::memory_order_release);
-    next_.store(static_cast<uint64_t>(phase) << 32, std::memory_order_release);
+    next_[0].chunk.store(begin, std::memory_order_release);
     open_.notify_all();  // a system call only where somebody sleeps
   }
 
-  Claim take() {
-    const uint64_t ticket = next_.fetch_add(1, std::memory_order_acq_rel);
-    return {static_cast<uint32_t>(ticket >> 32), static_cast<uint32_t>(ticket)};
+  // count(phase, lane): the chunks of a lane.
+  template <class Count>
+  Claim take(uint32_t member, Count&& count) {
+    for (int looks = 0;; ++looks) {
+      bool opening = false;  // lanes are in different phases
+      uint32_t phase = 0;
+      for (uint32_t i = 0; i < lanes_; ++i) {
+        const uint32_t lane = (member + i) % lanes_;
+        std::atomic<uint64_t>& next = next_[lane].chunk;
+        uint64_t at = next.load(std::memory_order_acquire);
+        const auto left = [&] { return static_cast<uint32_t>(at) < count(static_cast<uint32_t>(at >> 32), lane); };
+        if (left()) {
+          at = next.fetch_add(1, std::memory_order_acq_rel);
+          if (left()) return {static_cast<uint32_t>(at >> 32), lane, static_cast<uint32_t>(at), false};
+        }
+        opening = opening || (i > 0 && at >> 32 != phase);
+        phase = static_cast<uint32_t>(at >> 32);
+      }
+      if (!opening) return {phase, 0, 0, true};
+      wait_a_little(looks);
+    }
   }
 
   // After each claimed chunk of a phase of `chunks`: is the phase finished? True for one member, which then sees all
@@ -49,10 +80,8 @@ class Claims {
   // Returns when another phase than this one is open.
   void await_next(uint32_t phase) const {
     for (int looks = 0; open_.load(std::memory_order_acquire) == phase; ++looks) {
-      if (looks < kSpins) {
-        pause_briefly();
-      } else if (looks < kSpins + kYields) {
-        std::this_thread::yield();
+      if (looks < kSpins + kYields) {
+        wait_a_little(looks);
       } else {
         open_.wait(phase, std::memory_order_acquire);
       }
@@ -61,7 +90,21 @@ class Claims {
 
  private:
   static constexpr int kSpins = 300, kYields = 40;
-  alignas(64) std::atomic<uint64_t> next_{0};  // phase << 32 | next chunk
+  static constexpr uint32_t kMostLanes = 32;  // more members share them
+
+  static void wait_a_little(int looks) {
+    if (looks < kSpins) {
+      pause_briefly();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+
+  struct alignas(64) Next {
+    std::atomic<uint64_t> chunk{0};  // phase << 32 | next chunk
+  };
+  const uint32_t lanes_;
+  std::array<Next, kMostLanes> next_;
   alignas(64) std::atomic<uint32_t> finished_{0};
   alignas(64) std::atomic<uint32_t> open_{0};
 };

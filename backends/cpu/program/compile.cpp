@@ -2,9 +2,10 @@
 // into phases (schedule.hpp).
 //
 // What several nodes need is made once: an activation prepared for a matmul kernel is shared by every matmul that takes
-// the same value in the same layout, and a table of rope angles by every layer with the same attributes. Nodes are not
-// fused otherwise: what lies between two large products is done by the last to finish the first of them (run.cpp),
-// which costs no meeting of the team, and values keep the storage that the host planned.
+// the same value in the same layout, and a table of rope angles by every layer with the same attributes. Steps that
+// work row by row are chained (chain.cpp); what lies between two large products is done by the last to finish the first
+// of them where it is little (run.cpp), which costs no meeting of the team. Values keep the storage that the host
+// planned.
 #include <cstddef>
 
 #include "matmul/matmul.hpp"
@@ -109,8 +110,31 @@ class Compiler {
   template <class Args>
   const Args* emit(const Args& args, const Touches& touches) {
     const Args* kept = arena_.copy(args);
-    steps_.push_back({step_of(kept), touches, 0});
+    PlannedStep step{};
+    step.step = step_of(kept);
+    step.touches = touches;
+    step.chained = 1;
+    steps_.push_back(step);
     return kept;
+  }
+
+  // A step that makes row r of a node's output from the rows r of its inputs, in their order.
+  template <class Args>
+  void emit_rows(const brim_node& node, const Args& args, std::initializer_list<Tensor Args::*> in, Tensor Args::*out) {
+    const Args* kept = emit(args, touches_of(node));
+    PlannedStep& step = steps_.back();
+    step.rows = &(kept->*out);
+    uint32_t i = 0;
+    for (Tensor Args::*tensor : in) {
+      if (has(node, i)) step.add({&(kept->*tensor), read_range(node.in[i]), false});
+      ++i;
+    }
+    step.add({step.rows, step.touches.written[0], true});
+  }
+  Range read_range(brim_value value) const {
+    Touches touches{};
+    values_.add_reads(touches, value);
+    return touches.n_read == 0 ? Range{} : touches.read[0];
   }
 
   // The last node from now on for which `uses` holds.
@@ -164,7 +188,11 @@ class Compiler {
     Touches touches{};
     values_.add_reads(touches, value);
     touches.add_write(range(args.prepared, *bytes));
-    emit(args, touches);
+    const PrepareArgs* kept = emit(args, touches);
+    PlannedStep& step = steps_.back();
+    step.rows = &kept->x;
+    step.add({&kept->x, read_range(value), false});
+    step.add({nullptr, range(args.prepared, *bytes), true});
     prepared_.push_back({value, kernel.activation, args.prepared});
     return args.prepared;
   }
@@ -637,8 +665,8 @@ class Compiler {
       }
       *t = aligned;
     }
-    collapse(values_, {&args.out, &args.a, &args.b}, 0);
-    emit(args, touches_of(node));
+    collapse(values_, {&args.out, &args.a, &args.b}, 1);
+    emit_rows(node, args, {&BinaryArgs::a, &BinaryArgs::b}, &BinaryArgs::out);
   }
 
   void lower_glu(const brim_node& node) {
@@ -652,8 +680,8 @@ class Compiler {
       args.up = args.gate;
       args.up.data += args.out.dim[last].k * sizeof(float);
     }
-    collapse(values_, {&args.out, &args.gate, &args.up}, 0);
-    emit(args, touches_of(node));
+    collapse(values_, {&args.out, &args.gate, &args.up}, 1);
+    emit_rows(node, args, {&GluArgs::gate, &GluArgs::up}, &GluArgs::out);
   }
 
   void lower_norm(const brim_node& node) {
@@ -662,7 +690,7 @@ class Compiler {
     RmsNormArgs args{in(node, 0), out(node), {}, attr.eps, attr.weight_offset, l2};
     if (!l2 && has(node, 1)) args.weight = in(node, 1);
     collapse(values_, {&args.out, &args.x}, 1);
-    emit(args, touches_of(node));
+    emit_rows(node, args, {&RmsNormArgs::x, &RmsNormArgs::weight}, &RmsNormArgs::out);
   }
 
   void lower_layer_norm(const brim_node& node) {
@@ -671,7 +699,7 @@ class Compiler {
     if (has(node, 1)) args.weight = in(node, 1);
     if (has(node, 2)) args.bias = in(node, 2);
     collapse(values_, {&args.out, &args.x}, 1);
-    emit(args, touches_of(node));
+    emit_rows(node, args, {&LayerNormArgs::x, &LayerNormArgs::weight, &LayerNormArgs::bias}, &LayerNormArgs::out);
   }
 
   void lower_softmax(const brim_node& node) {
@@ -716,16 +744,16 @@ class Compiler {
         return;
       case BRIM_OP_UNARY: {
         UnaryArgs args{in(node, 0), out(node), attr_of<brim_unary_attr>(node).kind};
-        collapse(values_, {&args.out, &args.x}, 0);
-        emit(args, touches_of(node));
+        collapse(values_, {&args.out, &args.x}, 1);
+        emit_rows(node, args, {&UnaryArgs::x}, &UnaryArgs::out);
         return;
       }
       case BRIM_OP_AFFINE_CLAMP: {
         const auto attr = attr_of<brim_affine_attr>(node);
         const float cap = (node.must & BRIM_AFFINE_SOFTCAP) != 0 ? attr.cap : 0.0f;
         AffineArgs args{in(node, 0), out(node), attr.scale, attr.bias, attr.lo, attr.hi, cap};
-        collapse(values_, {&args.out, &args.x}, 0);
-        emit(args, touches_of(node));
+        collapse(values_, {&args.out, &args.x}, 1);
+        emit_rows(node, args, {&AffineArgs::x}, &AffineArgs::out);
         return;
       }
       case BRIM_OP_BINARY:
@@ -790,11 +818,12 @@ class Compiler {
     program_.steps.reserve(steps_.size());
     program_.phases.reserve(steps_.size());
     if (!live_) return;
+    chain_rows(steps_);
     const uint32_t phases = schedule(steps_);
     for (uint32_t phase = 0; phase < phases; ++phase) {
       Phase filled{static_cast<uint32_t>(program_.steps.size()), 0, 0, false};
       for (const PlannedStep& planned : steps_) {
-        if (planned.phase == phase) program_.steps.push_back({planned.step, 0});
+        if (planned.phase == phase) program_.steps.push_back({planned.step, planned.chained, planned.rows, 0});
       }
       filled.n_steps = static_cast<uint32_t>(program_.steps.size()) - filled.first_step;
       program_.phases.push_back(filled);

@@ -24,7 +24,9 @@ struct Phase {
 
 struct PhaseStep {
   Step step;
-  uint32_t chunks;  // of this run
+  uint32_t chained;    // steps of the chain that begins here (schedule.hpp); 0: a step of the chain before it
+  const Tensor* rows;  // that the chain goes through
+  uint32_t chunks;     // of this run
 };
 
 }  // namespace brim_cpu

@@ -1,9 +1,9 @@
 // One run of a program: verify the step block, cost every step for its real counts, then let a team work through the
 // phases.
 //
-// Chunks are claimed one by one, so a member whose core is shared with another process takes fewer. A phase that is too
-// small to be worth sharing is done at once by whoever finishes the shared phase before it: the norm, rope and
-// quantisation between the large products of a decode step cost no meeting of the team that way.
+// Chunks are claimed one by one, so a member whose core is shared with another process takes fewer (claims.hpp). A
+// phase that is too small to be worth sharing is done at once by whoever finishes the shared phase before it: the norm,
+// rope and quantisation between the large products of a decode step cost no meeting of the team that way.
 #include <algorithm>
 #include <atomic>
 
@@ -127,13 +127,22 @@ struct Run {
   std::atomic<bool> stop{false};
   Claims claims;
 
-  Run(brim_program& of, const Frame& in, const volatile uint32_t* word) : program(of), frame(in), cancel(word) {}
+  Run(brim_program& of, const Frame& in, const volatile uint32_t* word)
+      : program(of), frame(in), cancel(word), claims(in.team) {}
 
   // Before each chunk; once true, what is left of the phase is not done and the run is cancelled.
   bool stop_if_asked() {
     if (cancel == nullptr || __atomic_load_n(cancel, __ATOMIC_RELAXED) == 0) return false;
     stop.store(true, std::memory_order_relaxed);
     return true;
+  }
+
+  // The steps of a chain are shared by rows.
+  Work plan(const PhaseStep& step) const {
+    if (step.chained == 0) return {0, 0};
+    Work work = step.step.plan(step.step.args, frame);
+    for (uint32_t i = 1; i < step.chained; ++i) work.cost += (&step)[i].step.plan((&step)[i].step.args, frame).cost;
+    return step.chained == 1 ? work : share(RowMap(*step.rows, frame).rows(), work.cost, frame);
   }
 
   // Costs every step; returns the cost of what a team would share.
@@ -144,7 +153,7 @@ struct Run {
       phase_now.chunks = 0;
       for (uint32_t i = 0; i < phase_now.n_steps; ++i) {
         PhaseStep& step = program.steps[phase_now.first_step + i];
-        const Work work = step.step.plan(step.step.args, frame);
+        const Work work = plan(step);
         step.chunks = work.chunks;
         phase_now.chunks += work.chunks;
         if (work.chunks != 0) cost += work.cost;
@@ -155,11 +164,36 @@ struct Run {
     return shared;
   }
 
-  void work(const Phase& at, uint32_t chunk, const Member& member) {
+  // Chunk `chunk` of a lane: the lane's share of the first step, then of the next.
+  void work(const Phase& at, uint32_t lane, uint32_t chunk, const Member& member) {
     for (uint32_t i = at.first_step;; ++i) {
       const PhaseStep& step = program.steps[i];
-      if (chunk < step.chunks) return step.step.work(step.step.args, frame, member, chunk, step.chunks);
-      chunk -= step.chunks;
+      const Span share = cut(step.chunks, claims.lanes(), lane);
+      const auto n = static_cast<uint32_t>(share.end - share.begin);
+      if (chunk < n) return work(step, static_cast<uint32_t>(share.begin) + chunk, member);
+      chunk -= n;
+    }
+  }
+  uint32_t count(uint32_t phase, uint32_t lane) const {
+    if (phase >= program.phases.size()) return 0;
+    const Phase& at = program.phases[phase];
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < at.n_steps; ++i) {
+      const Span share = cut(program.steps[at.first_step + i].chunks, claims.lanes(), lane);
+      n += share.end - share.begin;
+    }
+    return static_cast<uint32_t>(n);
+  }
+
+  void work(const PhaseStep& first, uint32_t chunk, const Member& member) {
+    if (first.chained == 1) return first.step.work(first.step.args, frame, member, chunk, first.chunks);
+    const auto rows = static_cast<uint32_t>(RowMap(*first.rows, frame).rows());
+    const Span span = cut(rows, first.chunks, chunk);
+    for (auto row = static_cast<uint32_t>(span.begin); row < span.end; ++row) {
+      for (uint32_t i = 0; i < first.chained; ++i) {
+        const Step& step = (&first)[i].step;
+        step.work(step.args, frame, member, row, rows);
+      }
     }
   }
 
@@ -172,7 +206,10 @@ struct Run {
     for (; phase < n && !stop.load(std::memory_order_relaxed); ++phase) {
       const Phase& at = program.phases[phase];
       if (!at.serial) break;
-      for (uint32_t chunk = 0; chunk < at.chunks && !stop_if_asked(); ++chunk) work(at, chunk, me);
+      for (uint32_t i = at.first_step; i < at.first_step + at.n_steps; ++i) {
+        const PhaseStep& step = program.steps[i];
+        for (uint32_t chunk = 0; chunk < step.chunks && !stop_if_asked(); ++chunk) work(step, chunk, me);
+      }
     }
     cancelled = stop.load(std::memory_order_relaxed);
     return cancelled ? n : phase;
@@ -182,14 +219,14 @@ struct Run {
     const Member me = member(index);
     const auto n = static_cast<uint32_t>(program.phases.size());
     for (;;) {
-      const Claims::Claim claim = claims.take();
+      const Claims::Claim claim = claims.take(index, [&](uint32_t phase, uint32_t lane) { return count(phase, lane); });
       if (claim.phase >= n) return;
-      const Phase& at = program.phases[claim.phase];
-      if (claim.chunk >= at.chunks) {
+      if (claim.none) {
         claims.await_next(claim.phase);
         continue;
       }
-      if (!stop_if_asked()) work(at, claim.chunk, me);
+      const Phase& at = program.phases[claim.phase];
+      if (!stop_if_asked()) work(at, claim.lane, claim.chunk, me);
       if (claims.finish_one(at.chunks)) claims.open(advance(claim.phase + 1, me));
     }
   }
@@ -202,8 +239,9 @@ brim_status run_program(brim_program* program, brim_queue* queue, const brim_run
     fail(BRIM_INVALID_ARGUMENT, "the queue belongs to another instance of the CPU backend than the program");
   }
   drain(queue);
-  Run state(*program, frame_of(*program, run), BRIM_HAS(&run, brim_run, cancel) ? run.cancel : nullptr);
-  state.frame.team = program->device->threads;
+  Frame frame = frame_of(*program, run);
+  frame.team = program->device->threads;
+  Run state(*program, frame, BRIM_HAS(&run, brim_run, cancel) ? run.cancel : nullptr);
   if (state.plan() < kTeamCost) {
     for (Phase& phase : program->phases) phase.serial = true;
   }

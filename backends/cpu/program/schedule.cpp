@@ -3,7 +3,6 @@
 #include <algorithm>
 
 namespace brim_cpu {
-namespace {
 
 bool meet(const Range* a, uint32_t n_a, const Range* b, uint32_t n_b) {
   for (uint32_t i = 0; i < n_a; ++i) {
@@ -20,14 +19,16 @@ bool conflict(const Touches& before, const Touches& after) {
          meet(before.written, before.n_written, after.written, after.n_written);
 }
 
-}  // namespace
-
 uint32_t schedule(Array<PlannedStep>& steps) {
   uint32_t phases = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
+    if (steps[i].chained == 0) {
+      steps[i].phase = steps[i - 1].phase;
+      continue;
+    }
     steps[i].phase = 0;
     for (size_t j = 0; j < i; ++j) {
-      if (steps[j].phase >= steps[i].phase && conflict(steps[j].touches, steps[i].touches)) {
+      if (steps[j].chained != 0 && steps[j].phase >= steps[i].phase && conflict(steps[j].touches, steps[i].touches)) {
         steps[i].phase = steps[j].phase + 1;
       }
     }

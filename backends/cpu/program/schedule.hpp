@@ -3,6 +3,10 @@
 //
 // A step goes into the first phase after all steps before it that it conflicts with. Conflicts are judged by addresses,
 // not by values: the host may give a dead value's storage to a later one.
+//
+// Steps that make row r of their output from row r of their inputs and nothing else first become chains where one uses
+// another's rows: an addition, the norm behind it and the quantisation of its result go through the rows together, each
+// row while it is in a first cache.
 #pragma once
 
 #include <cstdint>
@@ -29,11 +33,32 @@ struct Touches {
   }
 };
 
-struct PlannedStep {
-  Step step;
-  Touches touches;
-  uint32_t phase;
+// Whether a range of a meets one of b.
+bool meet(const Range* a, uint32_t n_a, const Range* b, uint32_t n_b);
+bool conflict(const Touches& before, const Touches& after);
+
+// What a step that works row by row touches.
+struct RowOperand {
+  const Tensor* tensor;  // null where it is none
+  Range range;           // all of its storage
+  bool written;
 };
+
+struct PlannedStep {
+  static constexpr uint32_t kMostOperands = 4;
+  Step step;
+  Touches touches;  // of the first of a chain: all that its steps touch
+  uint32_t phase;
+  uint32_t chained;    // steps of the chain that begins here; 0: a step of the chain before it
+  const Tensor* rows;  // whose rows it goes through; null where it does not work row by row
+  RowOperand operands[kMostOperands];
+  uint32_t n_operands;
+
+  void add(const RowOperand& operand) { operands[n_operands++] = operand; }
+};
+
+// Moves steps that can be chained behind what they follow.
+void chain_rows(Array<PlannedStep>& steps);
 
 // Fills `phase` of every step; returns the number of phases.
 uint32_t schedule(Array<PlannedStep>& steps);
