@@ -135,7 +135,9 @@ struct FlatFamily {
   using Layout = Format;
   using Block = FlatActivation;
   using Form = TileForm<Format::kCodes>;
-  static_assert(!(Form::kRest && Format::kOffset != 0));
+  using One = OneForm<Format::kCodes>;
+  static constexpr int kOffset = Format::kOffset + Form::kOffset;
+  static_assert(!(Form::kRest && kOffset != 0));
   static constexpr int kStreams = 2 * kWideGroups;
   static constexpr int kChunkBlocks = 8;
   static constexpr int kPassTokens = kIntegerTokens;
@@ -151,8 +153,7 @@ struct FlatFamily {
   // What the sums for an activation start at.
   template <class Kind>
   static BRIM_INLINE typename Kind::Ints offset(const Block& a) {
-    return Format::kOffset == 0 ? typename Kind::Ints{}
-                                : Kind::integer(static_cast<uint32_t>(-Format::kOffset * a.sum_q));
+    return kOffset == 0 ? typename Kind::Ints{} : Kind::integer(static_cast<uint32_t>(-kOffset * a.sum_q));
   }
 
   template <class Kind, class Reals = typename Kind::Reals>
@@ -167,8 +168,9 @@ struct FlatFamily {
     typename Kind::Reals d, m{};
     Format::unpack(block, w, d);
     if constexpr (Format::kMinimum) m = Format::minimum(block);
+    unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { One::put(w[j], w + j); });
     typename Kind::Ints sum = offset<Kind>(a);
-    add_products<Kind, PlainForm<Format::kCodes>, 8, 1, 1, false>(&sum, w, nullptr, a.q, 0);
+    add_products<Kind, One, 8, 1, 1, false>(&sum, w, nullptr, a.q, 0);
     finish<Kind>(sum, d, m, a, acc);
   }
 

@@ -15,6 +15,8 @@
 //   put(w, to)       w in the form's kParts vectors
 //   first, step      as dot_first and dot_step, at most kSteps in all
 //   rest(chain, w)   where kRest: chain += what every product of w lacks, whatever the activation
+//   kOffset          what the form's codes are above the format's: the products with so many times the activations'
+//                    sum are too much. 0 where kRest
 //
 // A tile holds G groups of eight rows, those of a code side by side, and is multiplied in kVectors<G> vectors of
 // KindOf<G>: one for each group, or, where the variant has vectors of 512 bits (wide.hpp), one for two. What works on
@@ -103,7 +105,7 @@ constexpr int kVectors = G % kWideGroups == 0 ? G / kWideGroups : G;
 // Codes as they come.
 template <Codes C>
 struct PlainForm {
-  static constexpr int kParts = 1, kSteps = kChainSteps<C>;
+  static constexpr int kParts = 1, kSteps = kChainSteps<C>, kOffset = 0;
   static constexpr bool kRest = false;
   template <class V>
   static BRIM_INLINE void put(V w, V* to) {
@@ -122,5 +124,9 @@ struct PlainForm {
 // SignedForm is the family's own for signed codes, or void.
 template <Codes C>
 using TileForm = std::conditional_t<C == Codes::kS8 && !std::is_void_v<SignedForm>, SignedForm, PlainForm<C>>;
+
+// Codes that meet one activation: in the form of a tile where that needs nothing but an offset.
+template <Codes C>
+using OneForm = std::conditional_t<TileForm<C>::kRest, PlainForm<C>, TileForm<C>>;
 
 }  // namespace brim_cpu

@@ -124,13 +124,11 @@ inline constexpr bool kChainIsSum = true;
 template <Codes C>
 inline constexpr int kChainSteps = 8;
 
+// Of codes that are not negative: signed ones come in SignedForm (wide.hpp).
 template <Codes C>
 BRIM_INLINE Lanes dot_step(Lanes chain, Lanes w, Lanes a) {
-  if constexpr (C == Codes::kS8) {
-    return _mm256_dpbusd_epi32(chain, _mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
-  } else {
-    return _mm256_dpbusd_epi32(chain, w, a);
-  }
+  static_assert(C != Codes::kS8);
+  return _mm256_dpbusd_epi32(chain, w, a);
 }
 template <Codes C>
 BRIM_INLINE Lanes dot_first(Lanes w, Lanes a) {
@@ -182,7 +180,7 @@ BRIM_INLINE Lanes dot_plain(Lanes sum, Lanes chain) { return dot_scaled(sum, cha
 //   vpxor, m vpmaddubsw, m vpmaddwd, vpaddd: this                         2 m of 4     102, 89
 // An offset of 128 in place of the sign saturates: only pairs of codes up to 258 in all fit.
 struct SignedForm {
-  static constexpr int kParts = 2, kSteps = 1;
+  static constexpr int kParts = 2, kSteps = 1, kOffset = 0;
   static constexpr bool kRest = true;
   static BRIM_INLINE void put(Lanes w, Lanes* to) {
     to[0] = _mm256_abs_epi8(w);

@@ -266,9 +266,11 @@ struct SuperFamily {
   static constexpr size_t kAhead = 300;        // bytes
 
   using Form = TileForm<Format::kCodes>;
+  using One = OneForm<Format::kCodes>;
 
-  static constexpr int kOffset = Format::kOffset;
-  static_assert(kOffset == 0 || (kScales == 16 && !Format::kMinimum && !Form::kRest && (kOffset & (kOffset - 1)) == 0));
+  static constexpr int kOffset = Format::kOffset + Form::kOffset;
+  static_assert(kOffset == 0 || (!Format::kMinimum && !Form::kRest && (kOffset & (kOffset - 1)) == 0));
+  static_assert(kOffset == 0 || kChainIsSum || kScales == 16);
   static constexpr bool kStarts = kOffset != 0 && kChainIsSum;
   static constexpr bool kHasMinima = Format::kMinimum || (kOffset != 0 && !kChainIsSum);
 
@@ -279,7 +281,8 @@ struct SuperFamily {
     const int8_t* q = block_of<Block>(activations, stride, 0).q + 16 * g;
     if constexpr (kStarts) {
       const auto start = [&](int t) BRIM_INLINE_LAMBDA {
-        return Kind::integer(static_cast<uint32_t>(-kOffset * block_of<Block>(activations, stride, t).sums[g]));
+        const Block& a = block_of<Block>(activations, stride, t);
+        return Kind::integer(static_cast<uint32_t>(-kOffset * (N == 4 ? a.sums[g] : a.sums32[g / 2])));
       };
       add_products<Kind, Form, N, P, T, true>(sum, w, scale, q, stride, start);
     } else {
@@ -341,7 +344,9 @@ struct SuperFamily {
           __builtin_prefetch(ahead);
           if constexpr (Format::kBytes > 200) __builtin_prefetch(ahead + kPart);
         }
-        add<Kind, PlainForm<Format::kCodes>, 4, 1, 1>(&sum, w, scale, reinterpret_cast<const uint8_t*>(&a), 0, g);
+        Ints codes[4];
+        unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { One::put(w[j], codes + j); });
+        add<Kind, One, 4, 1, 1>(&sum, codes, scale, reinterpret_cast<const uint8_t*>(&a), 0, g);
       });
     });
     Format::tail(block, h);

@@ -77,12 +77,8 @@ BRIM_INLINE WideLanes spread_low16(WideLanes v) { return _mm512_shuffle_epi8(v, 
 
 template <Codes C>
 BRIM_INLINE WideLanes dot_step(WideLanes chain, WideLanes w, WideLanes a) {
-  if constexpr (C == Codes::kS8) {
-    const __mmask64 negative = _mm512_movepi8_mask(w);
-    return _mm512_dpbusd_epi32(chain, _mm512_abs_epi8(w), _mm512_mask_sub_epi8(a, negative, _mm512_setzero_si512(), a));
-  } else {
-    return _mm512_dpbusd_epi32(chain, w, a);
-  }
+  static_assert(C != Codes::kS8);
+  return _mm512_dpbusd_epi32(chain, w, a);
 }
 template <Codes C>
 BRIM_INLINE WideLanes dot_first(WideLanes w, WideLanes a) {
@@ -108,32 +104,20 @@ BRIM_INLINE WideFloats floats_from_half(WideLanes v) {  // the F16 in the low 16
   return _mm512_maskz_cvtph_ps(0xffff, _mm512_maskz_cvtepi32_epi16(0xffff, v));
 }
 
-// The activation plus 128 is the unsigned operand, and 128 times the codes' sum the rest: one instruction for all rows
-// in place of an absolute value and a sign for each.
+// Codes plus 128 are the unsigned operand: one instruction for all rows in place of an absolute value and a sign for
+// each.
 struct SignedForm {
-  static constexpr int kParts = 1, kSteps = 8;
-  static constexpr bool kRest = true;
-  template <class V>
-  static BRIM_INLINE void put(V w, V* to) {
-    *to = w;
-  }
-  static BRIM_INLINE Lanes step(Lanes chain, const Lanes* w, Lanes a) {
-    return _mm256_dpbusd_epi32(chain, _mm256_xor_si256(a, splat8(0x80)), *w);
-  }
-  static BRIM_INLINE WideLanes step(WideLanes chain, const WideLanes* w, WideLanes a) {
-    return _mm512_dpbusd_epi32(chain, _mm512_xor_si512(a, _mm512_set1_epi8(-128)), *w);
-  }
+  static constexpr int kParts = 1, kSteps = 8, kOffset = 128;
+  static constexpr bool kRest = false;
+  static BRIM_INLINE void put(Lanes w, Lanes* to) { *to = _mm256_xor_si256(w, splat8(0x80)); }
+  static BRIM_INLINE void put(WideLanes w, WideLanes* to) { *to = _mm512_xor_si512(w, _mm512_set1_epi8(-128)); }
   template <class V>
   static BRIM_INLINE V first(const V* w, V a) {
     return step(V{}, w, a);
   }
-  static BRIM_INLINE Lanes rest(Lanes chain, const Lanes* w) {
-    const Lanes sum = _mm256_dpbusd_epi32(_mm256_setzero_si256(), splat8(1), *w);
-    return lanes_sub32(chain, lanes_shift<7>(sum));
-  }
-  static BRIM_INLINE WideLanes rest(WideLanes chain, const WideLanes* w) {
-    const WideLanes sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), *w);
-    return lanes_sub32(chain, lanes_shift<7>(sum));
+  template <class V>
+  static BRIM_INLINE V step(V chain, const V* w, V a) {
+    return dot_step<Codes::kU4>(chain, *w, a);
   }
 };
 
