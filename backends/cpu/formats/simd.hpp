@@ -133,15 +133,15 @@ inline Vec load_bytes(const int8_t* p) {
 }
 
 // Sum and maximum of all lanes: halves are folded onto each other, always in this order.
-template <int kBy, class V>
-inline V rotated(V v) {
+template <int kBy>
+inline Vec rotated(Vec v) {
   return [&]<int... I>(std::integer_sequence<int, I...>) {
     return __builtin_shufflevector(v, v, ((I + kBy) % kWidth)...);
   }
   (std::make_integer_sequence<int, kWidth>{});
 }
-template <class V, class F>
-inline auto folded(V v, F&& f) {
+template <class F>
+inline float folded(Vec v, F&& f) {
   if constexpr (kWidth > 8) v = f(v, rotated<8>(v));
   if constexpr (kWidth > 4) v = f(v, rotated<4>(v));
   v = f(v, rotated<2>(v));

@@ -121,7 +121,7 @@ class Compiler {
   // A step that makes row r of a node's output from the rows r of its inputs, in their order.
   template <class Args>
   void emit_rows(const brim_node& node, const Args& args, std::initializer_list<Tensor Args::*> in, Tensor Args::*out) {
-    const Args* kept = emit(args, touches_of(node));
+    const Args* kept = emit(args, Touches{});
     PlannedStep& step = steps_.back();
     step.rows = &(kept->*out);
     uint32_t i = 0;
@@ -129,12 +129,17 @@ class Compiler {
       if (has(node, i)) step.add({&(kept->*tensor), read_range(node.in[i]), false});
       ++i;
     }
-    step.add({step.rows, step.touches.written[0], true});
+    step.add({step.rows, write_range(node.out[0]), true});
   }
   Range read_range(brim_value value) const {
     Touches touches{};
     values_.add_reads(touches, value);
     return touches.n_read == 0 ? Range{} : touches.read[0];
+  }
+  Range write_range(brim_value value) const {
+    Touches touches{};
+    values_.add_write(touches, value);
+    return touches.n_written == 0 ? Range{} : touches.written[0];
   }
 
   // The last node from now on for which `uses` holds.
@@ -185,10 +190,7 @@ class Compiler {
     args.kernel = &kernel;
     args.stride = *stride;
     args.prepared = take(*bytes, last);
-    Touches touches{};
-    values_.add_reads(touches, value);
-    touches.add_write(range(args.prepared, *bytes));
-    const PrepareArgs* kept = emit(args, touches);
+    const PrepareArgs* kept = emit(args, Touches{});
     PlannedStep& step = steps_.back();
     step.rows = &kept->x;
     step.add({&kept->x, read_range(value), false});

@@ -54,7 +54,10 @@ struct PlannedStep {
   RowOperand operands[kMostOperands];
   uint32_t n_operands;
 
-  void add(const RowOperand& operand) { operands[n_operands++] = operand; }
+  void add(const RowOperand& operand) {
+    operands[n_operands++] = operand;
+    operand.written ? touches.add_write(operand.range) : touches.add_read(operand.range);
+  }
 };
 
 // Moves steps that can be chained behind what they follow.
