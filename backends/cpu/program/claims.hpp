@@ -6,13 +6,15 @@
 //
 // Nobody waits for a member, only for chunks that were claimed. A member whose core another process has taken, and that
 // holds no chunk, is simply not there for a while: the others go on and it joins whatever phase is open when it comes
-// back. A member that finds nothing left to claim spins for a few microseconds, about as long as the ends of a phase
-// lie apart on free cores, then yields for some ten more, then sleeps.
+// back. So that it holds none when it goes, a member gives its core away between two chunks, before its time slice ends
+// (Turn). A member that finds nothing left to claim spins for about as long as a chunk takes, as on a shared core a
+// yield or a short sleep costs a time slice of the others, then sleeps.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <thread>
 
@@ -80,8 +82,8 @@ class Claims {
   // Returns when another phase than this one is open.
   void await_next(uint32_t phase) const {
     for (int looks = 0; open_.load(std::memory_order_acquire) == phase; ++looks) {
-      if (looks < kSpins + kYields) {
-        wait_a_little(looks);
+      if (looks < kSpins) {
+        pause_briefly();
       } else {
         open_.wait(phase, std::memory_order_acquire);
       }
@@ -89,7 +91,7 @@ class Claims {
   }
 
  private:
-  static constexpr int kSpins = 300, kYields = 40;
+  static constexpr int kSpins = 6000;  // some 0.1 ms
   static constexpr uint32_t kMostLanes = 32;  // more members share them
 
   static void wait_a_little(int looks) {
@@ -107,6 +109,23 @@ class Claims {
   std::array<Next, kMostLanes> next_;
   alignas(64) std::atomic<uint32_t> finished_{0};
   alignas(64) std::atomic<uint32_t> open_{0};
+};
+
+// A member's use of its core. Every 1.5 ms, shorter than the time slices of the systems there are, it offers the core to
+// whoever else wants it: on a core of its own that costs a system call that returns at once, while a member displaced in
+// the middle of a chunk lets the whole team wait until it is back.
+class Turn {
+ public:
+  void between_chunks() {
+    if (Clock::now() < end_) return;
+    std::this_thread::yield();
+    end_ = Clock::now() + kLength;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::microseconds kLength{1500};
+  Clock::time_point end_ = Clock::now() + kLength;
 };
 
 }  // namespace brim_cpu

@@ -218,7 +218,9 @@ struct Run {
   void take_part(uint32_t index) {
     const Member me = member(index);
     const auto n = static_cast<uint32_t>(program.phases.size());
+    Turn turn;
     for (;;) {
+      turn.between_chunks();
       const Claims::Claim claim = claims.take(index, [&](uint32_t phase, uint32_t lane) { return count(phase, lane); });
       if (claim.phase >= n) return;
       if (claim.none) {
