@@ -76,10 +76,13 @@ struct FileGroup {
     }
   }
   BRIM_INLINE FileBlocks<Layout> block(int64_t b) const { return {p + b * int64_t{Layout::kBytes}, offsets}; }
-  void fetch(int64_t b, int64_t n) const {
-    const uint8_t* begin = p + b * int64_t{Layout::kBytes};
-    unroll<kRowGroup>([&](auto i) {
-      for (int64_t at = 0; at < n * int64_t{Layout::kBytes}; at += 64) __builtin_prefetch(begin + offsets.at[i] + at);
+  // The lines of n blocks, in each stretch of memory.
+  static constexpr int64_t lines(int64_t n) { return (n * int64_t{Layout::kBytes} + 63) / 64; }
+  // Lines [begin, end) from block b on.
+  BRIM_INLINE void fetch(int64_t b, int64_t begin, int64_t end) const {
+    const uint8_t* from = p + b * int64_t{Layout::kBytes};
+    unroll<kRowGroup>([&](auto i) BRIM_INLINE_LAMBDA {
+      for (int64_t line = begin; line < end; ++line) __builtin_prefetch(from + offsets.at[i] + 64 * line);
     });
   }
   void store(float* out, int64_t, Floats v) const {
@@ -110,9 +113,10 @@ struct PackedGroup {
     for (const uint8_t*& group : at.p) group += b * kBytes;
     return at;
   }
-  void fetch(int64_t b, int64_t n) const {
+  static constexpr int64_t lines(int64_t n) { return (n * kBytes + 63) / 64; }
+  BRIM_INLINE void fetch(int64_t b, int64_t begin, int64_t end) const {
     for (const uint8_t* group : p) {
-      for (int64_t at = 0; at < n * kBytes; at += 64) __builtin_prefetch(group + b * kBytes + at);
+      for (int64_t line = begin; line < end; ++line) __builtin_prefetch(group + b * kBytes + 64 * line);
     }
   }
   void store(float* out, int64_t apart, typename K::Reals v) const { K::store(out, apart, v); }
@@ -130,7 +134,7 @@ void multiply_one(const Group* groups, const uint8_t* activation, float* out, in
   for (int64_t b = 0; b < blocks; ++b, ++a) {
 #pragma GCC unroll 1
     for (int s = 0; s < S; ++s) {
-      if constexpr (kAhead > 0) groups[s].fetch(b + kAhead, 1);
+      if constexpr (kAhead > 0) groups[s].fetch(b + kAhead, 0, Group::lines(1));
       Family::accumulate_one(groups[s].block(b), *a, acc[s]);
     }
   }
@@ -181,15 +185,19 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
     typename Family::template Tile<G> tile;
     fill_tile<Family, G>(groups, b, chunk, tile);
     // What is filled next, further along these rows or in those behind them, comes from memory while this is
-    // multiplied.
+    // multiplied, some lines in every pass: memory takes no more than some tens at a time.
     const bool last = b + chunk == blocks.end;
-    for (int g = 0; g < G; ++g) {
-      groups[g].fetch(last ? blocks.begin + G * blocks.all : b + chunk, Family::kChunkBlocks);
-    }
+    const int64_t next = last ? blocks.begin + G * blocks.all : b + chunk;
+    constexpr int64_t kLines = Group::lines(Family::kChunkBlocks);
+    const int64_t lines = (kLines * Family::kPassTokens + tokens - 1) / tokens;  // a pass
+    int64_t line = 0;
     // A pass's results leave with its last chunk: one by one their lines come while the next pass is multiplied.
     const uint8_t* a = activations + static_cast<size_t>(b) * sizeof(typename Family::Block);
     int64_t t = 0;
     const auto pass = [&]<int T>(std::integral_constant<int, T>) {
+      const int64_t lines_end = std::min(line + lines, kLines);
+      for (int g = 0; g < G; ++g) groups[g].fetch(next, line, lines_end);
+      line = lines_end;
       Family::template accumulate<G, T>(tile, chunk, a, stride, acc + t * G);
       if (last) leave(t, t + T);
       t += T;
