@@ -19,7 +19,7 @@ constexpr int64_t kRows = 48, kColumns = 5632;  // six groups; ranges of k with 
 // What this variant packs.
 std::vector<uint32_t> packed_dtypes() {
   std::vector<uint32_t> dtypes = quantised_dtypes();
-  if (brim_cpu::packed_block(BRIM_DTYPE_BF16) != 0) dtypes.push_back(BRIM_DTYPE_BF16);
+  dtypes.push_back(BRIM_DTYPE_BF16);
   return dtypes;
 }
 

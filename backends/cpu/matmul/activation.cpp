@@ -83,7 +83,8 @@ IntVec sum_quads(const int8_t* q) {
 
 }  // namespace
 
-size_t f32_activation_bytes(int64_t k) { return round_up_64(static_cast<size_t>(k) * sizeof(float)); }
+// An odd number of lines, so that rows side by side do not share the sets of a first cache.
+size_t f32_activation_bytes(int64_t k) { return round_up_64(static_cast<size_t>(k) * sizeof(float)) | 64; }
 size_t flat_activation_bytes(int64_t k) { return round_up_64(static_cast<size_t>(k / 32) * sizeof(FlatActivation)); }
 size_t super_activation_bytes(int64_t k) { return round_up_64(static_cast<size_t>(k / 256) * sizeof(SuperActivation)); }
 

@@ -1,35 +1,91 @@
-// BF16 weights times activations rounded to BF16.
+// BF16 weights: a dword of a row holds two neighbours of k.
 //
-// One instruction adds the products of a pair of neighbours in each of sixteen rows to an F32 sum: twice the rate of
-// F32. Two vectors of rows by eight tokens are sixteen sums, enough to hide its latency of six cycles at two a cycle;
-// ten loads feed sixteen multiplications. Sums run along k in pairs, in one order however many tokens there are.
-// The instruction takes subnormal numbers for zero.
+// Processors that multiply pairs take the activations rounded to BF16: one instruction adds both products of a pair in
+// each of sixteen rows to an F32 sum, twice the rate of F32, with subnormal numbers taken for zero. Two vectors of rows
+// by eight tokens are sixteen sums, enough to hide its latency of six cycles at two a cycle; ten loads feed sixteen
+// multiplications. The others take them as they are, in F32: of a pair the low half and the high half are two vectors
+// of rows, a shift or a mask away. Two vectors by six tokens leave four of sixteen registers to work with, and eight
+// loads feed twelve multiplications.
+//
+// Sums run along k, however many tokens there are: those of a block from zero, which then joins the blocks before it.
 #include "matmul/bfloat.hpp"
 
 #include "formats/half.hpp"
+#include "matmul/activation.hpp"
 #include "matmul/rows8.hpp"
 
 namespace brim_cpu {
+namespace {
 
 #if defined(__AVX512BF16__) && defined(__AVX512VL__)
 
-namespace {
-
-struct BfloatBlock {
-  uint16_t x[BfloatLayout::kElements];
-};
+using Element = uint16_t;  // of an activation
+constexpr Activation kActivation = Activation::kBfloat;
+constexpr int kTokensOfPass = 8;
 
 BRIM_INLINE Floats dot_bfloats(Floats sum, Lanes w, Lanes a) { return _mm256_dpbf16_ps(sum, (__m256bh)w, (__m256bh)a); }
 BRIM_INLINE WideFloats dot_bfloats(WideFloats sum, WideLanes w, WideLanes a) {
   return _mm512_dpbf16_ps(sum, (__m512bh)w, (__m512bh)a);
 }
 
+// sum[t * P + p] += the products of the pairs in w[p] with that at a(t).
+template <class Kind, int P, int T, class At>
+BRIM_INLINE void add_pairs(typename Kind::Reals* sum, const typename Kind::Ints* w, At&& a) {
+  unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
+    const auto pair = Kind::bytes(a(t));
+    unroll<P>([&](auto p) BRIM_INLINE_LAMBDA { sum[t * P + p] = dot_bfloats(sum[t * P + p], w[p], pair); });
+  });
+}
+
+// An odd number of lines, so that rows side by side do not share the sets of a first cache.
+size_t activation_bytes(int64_t k) {
+  return (static_cast<size_t>(k / BfloatLayout::kElements) | 1) * sizeof(Element[BfloatLayout::kElements]);
+}
+
+void prepare(const float* x, void* prepared, int64_t k) {
+  auto* to = static_cast<Element*>(prepared);
+  for (int64_t i = 0; i < k; ++i) to[i] = float_to_bfloat(x[i]);
+}
+
+float value(Element a) { return bfloat_to_float(a); }
+
+#else
+
+using Element = float;
+constexpr Activation kActivation = Activation::kF32;
+constexpr int kTokensOfPass = 6;
+constexpr auto activation_bytes = f32_activation_bytes;
+constexpr auto prepare = prepare_f32;
+
+template <class Kind, int P, int T, class At>
+BRIM_INLINE void add_pairs(typename Kind::Reals* sum, const typename Kind::Ints* w, At&& a) {
+  const auto add = [&](int half, const typename Kind::Reals* rows) BRIM_INLINE_LAMBDA {
+    unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
+      const auto x = Kind::real(a(t)[half]);
+      unroll<P>([&](auto p) BRIM_INLINE_LAMBDA { sum[t * P + p] = floats_fma(rows[p], x, sum[t * P + p]); });
+    });
+  };
+  typename Kind::Reals rows[P];
+  unroll<P>([&](auto p) BRIM_INLINE_LAMBDA { rows[p] = floats_from_bits(lanes_shift<16>(w[p])); });
+  add(0, rows);
+  unroll<P>([&](auto p) BRIM_INLINE_LAMBDA { rows[p] = floats_from_bits(lanes_and(w[p], Kind::integer(0xffff0000))); });
+  add(1, rows);
+}
+
+float value(Element a) { return a; }
+
+#endif
+
+struct BfloatBlock {
+  Element x[BfloatLayout::kElements];
+};
+
 struct BfloatFamily {
   using Layout = BfloatLayout;
   using Block = BfloatBlock;
   static constexpr int kStreams = 4;
   static constexpr int kChunkBlocks = 8, kPairs = 16;  // of a block
-  static constexpr int kPassTokens = 8;
+  static constexpr int kPassTokens = kTokensOfPass;
 
   template <int G>
   struct alignas(64) Tile {
@@ -38,11 +94,15 @@ struct BfloatFamily {
 
   template <class Blocks, class Kind = typename Blocks::Kind>
   static BRIM_INLINE void accumulate_one(const Blocks& block, const Block& a, typename Kind::Reals& acc) {
+    typename Kind::Reals sum = Kind::real(0);
     unroll<kPairs / 4>([&](auto i) BRIM_INLINE_LAMBDA {
       typename Kind::Ints w[4];
       block.quad(16 * i, w);
-      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA { acc = dot_bfloats(acc, w[j], Kind::bytes(a.x + 2 * (4 * i + j))); });
+      unroll<4>([&](auto j) BRIM_INLINE_LAMBDA {
+        add_pairs<Kind, 1, 1>(&sum, w + j, [&](int) BRIM_INLINE_LAMBDA { return a.x + 2 * (4 * i + j); });
+      });
     });
+    acc = floats_add(acc, sum);
   }
 
   template <int G, class Group, class Kind = typename Group::Kind>
@@ -62,49 +122,42 @@ struct BfloatFamily {
                                      Floats* out) {
     using Kind = KindOf<G>;
     constexpr int P = kVectors<G>;
-    typename Kind::Reals acc[P * T];
-    unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { acc[i] = Kind::in(out)[i]; });
     const auto* w = Kind::in(tile.w);
     for (int b = 0; b < blocks; ++b, activations += sizeof(Block), w += kPairs * P) {
+      typename Kind::Reals sum[P * T];
+      unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = Kind::real(0); });
       unroll<kPairs>([&](auto j) BRIM_INLINE_LAMBDA {
-        unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
-          const auto a = Kind::bytes(activations + static_cast<size_t>(t) * stride + 4 * j);
-          unroll<P>([&](auto p) BRIM_INLINE_LAMBDA { acc[t * P + p] = dot_bfloats(acc[t * P + p], w[j * P + p], a); });
+        add_pairs<Kind, P, T>(sum, w + j * P, [&](int t) BRIM_INLINE_LAMBDA {
+          return block_of<Block>(activations, stride, t).x + 2 * j;
         });
       });
+      unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { Kind::in(out)[i] = floats_add(Kind::in(out)[i], sum[i]); });
     }
-    unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { Kind::in(out)[i] = acc[i]; });
   }
 };
-
-// An odd number of lines, so that rows side by side do not share the sets of a first cache.
-size_t activation_bytes(int64_t k) {
-  return (static_cast<size_t>(k / BfloatLayout::kElements) | 1) * sizeof(BfloatBlock);
-}
-
-void prepare(const float* x, void* prepared, int64_t k) {
-  auto* to = static_cast<uint16_t*>(prepared);
-  for (int64_t i = 0; i < k; ++i) to[i] = float_to_bfloat(x[i]);
-}
 
 void reference(const void* weights, size_t row_bytes, int64_t row_begin, int64_t row_end, const void* prepared,
                size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride, int64_t k) {
   for (int64_t t = 0; t < tokens; ++t) {
-    const auto* a = reinterpret_cast<const uint16_t*>(static_cast<const uint8_t*>(prepared) +
-                                                      static_cast<size_t>(t) * prepared_stride);
+    const auto* a = reinterpret_cast<const Element*>(static_cast<const uint8_t*>(prepared) +
+                                                     static_cast<size_t>(t) * prepared_stride);
     for (int64_t r = row_begin; r < row_end; ++r) {
       const uint8_t* w = static_cast<const uint8_t*>(weights) + static_cast<size_t>(r) * row_bytes;
       double sum = 0;
       for (int64_t i = 0; i < k; ++i) {
-        sum += static_cast<double>(bfloat_to_float(load_u16(w + 2 * i))) * bfloat_to_float(a[i]);
+        sum += static_cast<double>(bfloat_to_float(load_u16(w + 2 * i))) * value(a[i]);
       }
       out[t * out_stride + r] = static_cast<float>(sum);
     }
   }
 }
 
-constexpr MatmulKernel kKernel = {BRIM_DTYPE_BF16, Activation::kBfloat,          activation_bytes,
-                                  prepare,         multiply_rows8<BfloatFamily>, multiply_packed<BfloatFamily>,
+constexpr MatmulKernel kKernel = {BRIM_DTYPE_BF16,
+                                  kActivation,
+                                  activation_bytes,
+                                  prepare,
+                                  multiply_rows8<BfloatFamily>,
+                                  multiply_packed<BfloatFamily>,
                                   reference};
 
 }  // namespace
@@ -112,11 +165,5 @@ constexpr MatmulKernel kKernel = {BRIM_DTYPE_BF16, Activation::kBfloat,         
 const MatmulKernel* find_bfloat_matmul(uint32_t dtype, int64_t k) {
   return dtype == BRIM_DTYPE_BF16 && k % BfloatLayout::kElements == 0 ? &kKernel : nullptr;
 }
-
-#else
-
-const MatmulKernel* find_bfloat_matmul(uint32_t, int64_t) { return nullptr; }
-
-#endif
 
 }  // namespace brim_cpu

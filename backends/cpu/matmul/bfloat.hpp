@@ -1,4 +1,4 @@
-// BF16 weights times BF16 activations, on processors that multiply pairs of them.
+// BF16 weights times BF16 activations, on processors that multiply pairs of them, or F32 ones.
 #pragma once
 
 #include <brim/types.h>
@@ -6,12 +6,6 @@
 #include "matmul/matmul.hpp"
 
 namespace brim_cpu {
-
-#if defined(__AVX512BF16__) && defined(__AVX512VL__)
-inline constexpr bool kMultipliesBfloats = true;
-#else
-inline constexpr bool kMultipliesBfloats = false;
-#endif
 
 // A row in blocks, as the block formats have it, so that what packs those packs it.
 struct BfloatLayout {

@@ -88,17 +88,16 @@ constexpr Packing entry() {
 }
 
 constexpr Packing kPackings[] = {
-    entry<Q4_0Layout>(),  entry<Q4_1Layout>(),  entry<Q5_0Layout>(),  entry<Q5_1Layout>(), entry<Q8_0Layout>(),
-    entry<Iq4NlLayout>(), entry<Mxfp4Layout>(), entry<Q2KLayout>(),   entry<Q3KLayout>(),  entry<Q4KLayout>(),
-    entry<Q5KLayout>(),   entry<Q6KLayout>(),   entry<Iq4XsLayout>(),
+    entry<Q4_0Layout>(),  entry<Q4_1Layout>(),  entry<Q5_0Layout>(),  entry<Q5_1Layout>(),   entry<Q8_0Layout>(),
+    entry<Iq4NlLayout>(), entry<Mxfp4Layout>(), entry<Q2KLayout>(),   entry<Q3KLayout>(),    entry<Q4KLayout>(),
+    entry<Q5KLayout>(),   entry<Q6KLayout>(),   entry<Iq4XsLayout>(), entry<BfloatLayout>(),
 };
-constexpr Packing kBfloats = entry<BfloatLayout>();
 
 const Packing* find(uint32_t dtype) {
   for (const Packing& packing : kPackings) {
     if (packing.dtype == dtype) return &packing;
   }
-  return kMultipliesBfloats && dtype == kBfloats.dtype ? &kBfloats : nullptr;
+  return nullptr;
 }
 
 }  // namespace

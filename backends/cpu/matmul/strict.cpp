@@ -16,7 +16,6 @@
 
 #include "formats/rows.hpp"
 #include "matmul/activation.hpp"
-#include "matmul/bfloat.hpp"
 #include "matmul/lanes.hpp"
 #include "matmul/packed.hpp"
 
@@ -72,7 +71,7 @@ template <uint32_t Dtype>
 constexpr bool kInPlace = Dtype == BRIM_DTYPE_F32 || Dtype == BRIM_DTYPE_F16 || Dtype == BRIM_DTYPE_BF16;
 
 template <uint32_t Dtype>
-constexpr bool kPacks = kBlockElements<Dtype> > 1 || (Dtype == BRIM_DTYPE_BF16 && kMultipliesBfloats);
+constexpr bool kPacks = kBlockElements<Dtype> > 1 || Dtype == BRIM_DTYPE_BF16;
 
 // acc[t * kRows + r] += w[r] * a[t] over n elements, n a multiple of 8. Token t of a at a + t * a_stride floats.
 template <int T, class Weights>

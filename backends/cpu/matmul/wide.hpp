@@ -91,6 +91,7 @@ BRIM_INLINE WideLanes dot_scaled(WideLanes sum, WideLanes chain, WideLanes scale
 BRIM_INLINE WideLanes dot_plain(WideLanes sum, WideLanes chain) { return _mm512_add_epi32(sum, chain); }
 BRIM_INLINE WideLanes dot_pairs(WideLanes sum, WideLanes a, WideLanes b) { return _mm512_dpwssd_epi32(sum, a, b); }
 
+BRIM_INLINE WideFloats floats_add(WideFloats a, WideFloats b) { return _mm512_add_ps(a, b); }
 BRIM_INLINE WideFloats floats_mul(WideFloats a, WideFloats b) { return _mm512_mul_ps(a, b); }
 BRIM_INLINE WideFloats floats_fma(WideFloats a, WideFloats b, WideFloats c) { return _mm512_fmadd_ps(a, b, c); }
 BRIM_INLINE WideFloats floats_from_int(WideLanes v) {

@@ -91,7 +91,7 @@ class Claims {
   }
 
  private:
-  static constexpr int kSpins = 6000;  // some 0.1 ms
+  static constexpr int kSpins = 6000;         // some 0.1 ms
   static constexpr uint32_t kMostLanes = 32;  // more members share them
 
   static void wait_a_little(int looks) {
@@ -111,9 +111,9 @@ class Claims {
   alignas(64) std::atomic<uint32_t> open_{0};
 };
 
-// A member's use of its core. Every 1.5 ms, shorter than the time slices of the systems there are, it offers the core to
-// whoever else wants it: on a core of its own that costs a system call that returns at once, while a member displaced in
-// the middle of a chunk lets the whole team wait until it is back.
+// A member's use of its core. Every 1.5 ms, shorter than the time slices of the systems there are, it offers the core
+// to whoever else wants it: on a core of its own that costs a system call that returns at once, while a member
+// displaced in the middle of a chunk lets the whole team wait until it is back.
 class Turn {
  public:
   void between_chunks() {
