@@ -28,6 +28,9 @@ using Multiply = void (*)(const void* weights, size_t weight_row_bytes, int64_t 
                           const void* prepared, size_t prepared_stride, int64_t tokens, float* out, int64_t out_stride,
                           int64_t k);
 
+// Tokens that a kernel takes over what it unpacked of the weights; more are as many blocks.
+inline constexpr int64_t kTokenBlock = 132;
+
 struct MatmulKernel {
   uint32_t dtype;
   Activation activation;

@@ -30,12 +30,12 @@
 #include <array>
 
 #include "matmul/blocks8.hpp"
+#include "matmul/matmul.hpp"
 #include "matmul/sums.hpp"
 
 namespace brim_cpu {
 
 inline constexpr int64_t kRowGroup = 8;
-inline constexpr int64_t kTokenBlock = 132;
 // A pass over a tile takes so many groups and tokens: two vectors of codes by the tokens whose sums the registers hold.
 inline constexpr int kTileGroups = 2 * kWideGroups;
 inline constexpr int kIntegerTokens = kWideGroups == 1 ? 4 : 6;

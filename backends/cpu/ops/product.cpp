@@ -8,9 +8,9 @@
 namespace brim_cpu {
 namespace {
 
-constexpr uint64_t kRowUnit = 16;     // kernels take sixteen weight rows at a time
-constexpr uint64_t kTokenTile = 132;  // kernels take so many over what they unpacked of the weights (rows8.hpp)
-constexpr uint64_t kTokenUnit = 12;   // and four or six of them at a time
+constexpr uint64_t kRowUnit = 16;  // kernels take sixteen weight rows at a time
+constexpr uint64_t kTokenTile = kTokenBlock;
+constexpr uint64_t kTokenUnit = 12;              // kernels take four or six of them at a time
 constexpr uint64_t kLeastChunkBytes = 32 << 10;  // of weights: eight streams (rows8.hpp) of a page each
 
 // Rough nanoseconds on one thread: weights are read once, products are made at some 20 per ns.
