@@ -16,7 +16,6 @@ namespace {
 
 constexpr int64_t kRows = 48, kColumns = 5632;  // six groups; ranges of k with many tokens
 
-// What this variant packs.
 std::vector<uint32_t> packed_dtypes() {
   std::vector<uint32_t> dtypes = quantised_dtypes();
   dtypes.push_back(BRIM_DTYPE_BF16);

@@ -1,4 +1,4 @@
-// BF16 weights times BF16 activations, on processors that multiply pairs of them, or F32 ones.
+// BF16 weights times activations: rounded to BF16 where the processor multiplies pairs of it, in F32 elsewhere.
 #pragma once
 
 #include <brim/types.h>

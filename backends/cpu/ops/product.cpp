@@ -8,8 +8,7 @@
 namespace brim_cpu {
 namespace {
 
-constexpr uint64_t kRowUnit = 16;  // kernels take sixteen weight rows at a time
-constexpr uint64_t kTokenTile = kTokenBlock;
+constexpr uint64_t kRowUnit = 16;                // kernels take sixteen weight rows at a time
 constexpr uint64_t kTokenUnit = 12;              // kernels take four or six of them at a time
 constexpr uint64_t kLeastChunkBytes = 32 << 10;  // of weights: eight streams (rows8.hpp) of a page each
 
@@ -27,7 +26,7 @@ struct Tiling {
 
 Tiling tile(uint64_t n, uint64_t row_bytes, uint64_t tokens, uint32_t team) {
   Tiling t;
-  t.token_tiles = (tokens + kTokenTile - 1) / kTokenTile;
+  t.token_tiles = (tokens + kTokenBlock - 1) / kTokenBlock;
   t.tokens = (tokens + t.token_tiles * kTokenUnit - 1) / (t.token_tiles * kTokenUnit) * kTokenUnit;
   t.token_tiles = (tokens + t.tokens - 1) / t.tokens;
   const uint64_t wanted = std::max<uint64_t>(1, team * 8ull / std::max<uint64_t>(1, t.token_tiles));
