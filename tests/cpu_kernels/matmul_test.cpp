@@ -163,8 +163,8 @@ TEST_CASE("8-bit activations are the nearest codes, with their sums") {
     const auto& f = a[static_cast<size_t>(i)];
     const float d = expect_codes(flat.data() + i * 32, 32, f.q);
     CHECK(same_scale(f.d, d));
-    CHECK(f.sum_q == sum_codes(f.q, 32));
-    CHECK(same_scale(f.sum, d * static_cast<float>(f.sum_q)));
+    CHECK(f.start == -128 * sum_codes(f.q, 32));
+    CHECK(same_scale(f.sum, d * static_cast<float>(sum_codes(f.q, 32))));
     const auto& s = b[static_cast<size_t>(i)];
     CHECK(same_scale(s.d, expect_codes(super.data() + i * 256, 256, s.q)));
     for (int g = 0; g < 16; ++g) CHECK(s.sums[g] == sum_codes(s.q + 16 * g, 16));

@@ -105,10 +105,11 @@ void prepare_flat(const float* x, void* prepared, int64_t k) {
     for (int i = 0; i < 8; ++i) quads[i] = sum_quads(q + 4 * kWidth * i);
     const IntVec sums = join_lanes(quads, kAdded);
     const Vec scaled = scales.d * to_float(sums);
+    const IntVec starts = sums * -kStartOffset;
     for (int64_t b = 0; b < blocks; ++b) {
       block[b].d = scales.d[b];
       block[b].sum = scaled[b];
-      block[b].sum_q = sums[b];
+      block[b].start = starts[b];
       std::memcpy(block[b].q, q + 32 * b, 32);
     }
   }

@@ -12,10 +12,13 @@
 
 namespace brim_cpu {
 
+// The offset of weights' codes for which a flat activation holds what their products start at.
+inline constexpr int kStartOffset = 128;
+
 struct FlatActivation {  // 32 elements: x[i] ~ d * q[i], |q| <= 127
   float d;
-  float sum;  // d * sum_q
-  int32_t sum_q;
+  float sum;      // d times that of q
+  int32_t start;  // -kStartOffset times that of q
   int8_t q[32];
 };
 static_assert(sizeof(FlatActivation) == 44);

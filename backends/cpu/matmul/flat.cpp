@@ -1,8 +1,8 @@
 // Flat formats times 8-bit activations of 32 elements.
 //
-// Per block and row: acc += (d_w * d_a) * (dot(code, q) - offset * sum_q), and for formats with a stored minimum m
-// acc += m * sum_a. What the former multiplies is an exact integer, which starts at minus the offset's part; the two
-// additions are fused where the variant has FMA. `reference` below is the definition in scalar code.
+// Per block and row: acc += d_w * (d_a * (dot(code, q) - offset * sum_q)), and for formats with a stored minimum m
+// acc += m * sum_a. What d_a multiplies is an exact integer, which starts at minus the offset's part; the two additions
+// are fused where the variant has FMA. `reference` below is the definition in scalar code.
 #include "matmul/flat.hpp"
 
 #include "formats/blocks.hpp"
@@ -138,6 +138,8 @@ struct FlatFamily {
   using One = OneForm<Format::kCodes>;
   static constexpr int kOffset = Format::kOffset + Form::kOffset;
   static_assert(!(Form::kRest && kOffset != 0));
+  // Products of 512 bits take all codes up to 255: in a tile they are raised to the offset that activations know.
+  static constexpr int kRaise = kWideGroups > 1 && kOffset != 0 ? kStartOffset - kOffset : 0;
   static constexpr int kStreams = 2 * kWideGroups;
   static constexpr int kChunkBlocks = 8;
   static constexpr int kPassTokens = kIntegerTokens;
@@ -151,14 +153,16 @@ struct FlatFamily {
   };
 
   // What the sums for an activation start at.
-  template <class Kind>
+  template <class Kind, int kOf>
   static BRIM_INLINE typename Kind::Ints offset(const Block& a) {
-    return kOffset == 0 ? typename Kind::Ints{} : Kind::integer(static_cast<uint32_t>(-kOffset * a.sum_q));
+    if constexpr (kOf == 0) return typename Kind::Ints{};
+    if constexpr (kOf == kStartOffset) return Kind::bytes(&a.start);
+    return Kind::integer(static_cast<uint32_t>(a.start / kStartOffset * kOf));
   }
 
   template <class Kind, class Reals = typename Kind::Reals>
   static BRIM_INLINE void finish(typename Kind::Ints sum, Reals d, Reals m, const Block& a, Reals& acc) {
-    acc = floats_fma(floats_from_int(sum), floats_mul(d, Kind::real(a.d)), acc);
+    acc = floats_fma(floats_mul(floats_from_int(sum), Kind::real(a.d)), d, acc);
     if constexpr (Format::kMinimum) acc = floats_fma(m, Kind::real(a.sum), acc);
   }
 
@@ -169,7 +173,7 @@ struct FlatFamily {
     Format::unpack(block, w, d);
     if constexpr (Format::kMinimum) m = Format::minimum(block);
     unroll<8>([&](auto j) BRIM_INLINE_LAMBDA { One::put(w[j], w + j); });
-    typename Kind::Ints sum = offset<Kind>(a);
+    typename Kind::Ints sum = offset<Kind, kOffset>(a);
     add_products<Kind, One, 8, 1, 1, false>(&sum, w, nullptr, a.q, 0);
     finish<Kind>(sum, d, m, a, acc);
   }
@@ -186,6 +190,7 @@ struct FlatFamily {
       unroll<8>([&](auto j) BRIM_INLINE_LAMBDA {
         Ints* to = Kind::in(tile.w[b] + (j * G + g) * Form::kParts);
         Form::put(w[j], to);
+        if constexpr (kRaise != 0) *to = lanes_add8(*to, Kind::byte(kRaise));
         if constexpr (Form::kRest) rest = Form::rest(rest, to);
       });
       if constexpr (Form::kRest) *Kind::in(&tile.start[b][g]) = dot_plain(Ints{}, rest);
@@ -203,7 +208,7 @@ struct FlatFamily {
       const auto of = [&](int t) -> const Block& { return block_of<Block>(activations, stride, t); };
       typename Kind::Ints sum[P * T];
       unroll<T>([&](auto t) BRIM_INLINE_LAMBDA {
-        const auto start = offset<Kind>(of(t));
+        const auto start = offset<Kind, kOffset + kRaise>(of(t));
         unroll<P>([&](auto p)
                       BRIM_INLINE_LAMBDA { sum[t * P + p] = Form::kRest ? Kind::in(tile.start[b])[p] : start; });
       });
@@ -231,7 +236,7 @@ void reference(const void* weights, size_t row_bytes, int64_t row_begin, int64_t
         Format::unpack(p, b);
         int sum = 0;
         for (int j = 0; j < 32; ++j) sum += b.code[j] * a->q[j];
-        acc = fused(static_cast<float>(sum - Format::kOffset * a->sum_q), b.d * a->d, acc);
+        acc = fused(static_cast<float>(sum + a->start / kStartOffset * Format::kOffset) * a->d, b.d, acc);
         if (Format::kMinimum) acc = fused(b.m, a->sum, acc);
       }
       out[t * out_stride + r] = acc;
