@@ -90,6 +90,14 @@ struct BfloatFamily {
   template <int G>
   struct alignas(64) Tile {
     Lanes w[kChunkBlocks * kPairs * G];
+    // The j-th pairs of block b of vector p.
+    BRIM_INLINE auto at(int b, int j, int p) const { return KindOf<G>::in(w)[(b * kPairs + j) * kVectors<G> + p]; }
+  };
+  template <int G>
+  struct InPlace {
+    PackedGroup<Layout, KindOf<G>> groups[kVectors<G>];
+    int64_t first;
+    BRIM_INLINE auto at(int b, int j, int p) const { return groups[p].block(first + b).dword(4 * j); }
   };
 
   template <class Blocks, class Kind = typename Blocks::Kind>
@@ -117,19 +125,25 @@ struct BfloatFamily {
     }
   }
 
-  template <int G, int T>
-  static BRIM_INLINE void accumulate(const Tile<G>& tile, int blocks, const uint8_t* activations, size_t stride,
+  template <int G, class Kind>
+  static BRIM_INLINE void fill(const PackedGroup<Layout, Kind>& group, int64_t first, int, InPlace<G>& tile, int g) {
+    tile.groups[g / Kind::kGroups] = group;
+    tile.first = first;
+  }
+
+  template <int G, int T, class Tile>
+  static BRIM_INLINE void accumulate(const Tile& tile, int blocks, const uint8_t* activations, size_t stride,
                                      Floats* out) {
     using Kind = KindOf<G>;
     constexpr int P = kVectors<G>;
-    const auto* w = Kind::in(tile.w);
-    for (int b = 0; b < blocks; ++b, activations += sizeof(Block), w += kPairs * P) {
+    for (int b = 0; b < blocks; ++b, activations += sizeof(Block)) {
       typename Kind::Reals sum[P * T];
       unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { sum[i] = Kind::real(0); });
       unroll<kPairs>([&](auto j) BRIM_INLINE_LAMBDA {
-        add_pairs<Kind, P, T>(sum, w + j * P, [&](int t) BRIM_INLINE_LAMBDA {
-          return block_of<Block>(activations, stride, t).x + 2 * j;
-        });
+        typename Kind::Ints w[P];
+        unroll<P>([&](auto p) BRIM_INLINE_LAMBDA { w[p] = tile.at(b, j, p); });
+        add_pairs<Kind, P, T>(
+            sum, w, [&](int t) BRIM_INLINE_LAMBDA { return block_of<Block>(activations, stride, t).x + 2 * j; });
       });
       unroll<P * T>([&](auto i) BRIM_INLINE_LAMBDA { Kind::in(out)[i] = floats_add(Kind::in(out)[i], sum[i]); });
     }

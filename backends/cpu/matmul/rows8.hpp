@@ -22,8 +22,11 @@
 // A Family provides: Layout, kStreams, kChunkBlocks, kPassTokens, Block (one prepared activation block), Tile<G>,
 //   accumulate_one(block, a, acc)                       one block, of eight rows or of two groups' (Wide), one token
 //   fill<G>(group, first, blocks, tile, g)              up to kChunkBlocks blocks into the tile, as its groups from g
-//   on accumulate<G, T>(tile, blocks, a, stride, acc)      the blocks of G groups for T tokens; the sum of group g
+//   accumulate<G, T>(tile, blocks, a, stride, acc)      the blocks of G groups for T tokens; the sum of group g
 //                                                       for token t is acc[t * G + g]
+//   InPlace<G>                                          where packed codes are multiplied as they lie: a tile that fill
+//                                                       only points at them, for few tokens. Many are no slower by a
+//                                                       copy, which stays in L1
 #pragma once
 
 #include <algorithm>
@@ -39,6 +42,7 @@ inline constexpr int64_t kRowGroup = 8;
 // A pass over a tile takes so many groups and tokens: two vectors of codes by the tokens whose sums the registers hold.
 inline constexpr int kTileGroups = 2 * kWideGroups;
 inline constexpr int kIntegerTokens = kWideGroups == 1 ? 4 : 6;
+inline constexpr int64_t kFewTokens = 64;
 inline constexpr int64_t kTokenBlockBytes = (kWideGroups == 1 ? 256 : 600) * 1024;
 
 // The block that `activations` leads to, of the token t rows further.
@@ -141,13 +145,12 @@ void multiply_one(const Group* groups, const uint8_t* activation, float* out, in
   for (int s = 0; s < S; ++s) groups[s].store(out + s * Kind::kGroups * apart, apart, acc[s]);
 }
 
-template <class Family, int G, class Layout>
-void fill_tile(const FileGroup<Layout>* groups, int64_t b, int chunk, typename Family::template Tile<G>& tile) {
+template <class Family, int G, class Tile, class Layout>
+void fill_tile(const FileGroup<Layout>* groups, int64_t b, int chunk, Tile& tile) {
   for (int g = 0; g < G; ++g) Family::template fill<G>(groups[g], b, chunk, tile, g);
 }
-template <class Family, int G, class Layout>
-void fill_tile(const PackedGroup<Layout, Single>* groups, int64_t b, int chunk,
-               typename Family::template Tile<G>& tile) {
+template <class Family, int G, class Tile, class Layout>
+void fill_tile(const PackedGroup<Layout, Single>* groups, int64_t b, int chunk, Tile& tile) {
   using Kind = KindOf<G>;
   for (int g = 0; g < G; g += Kind::kGroups) {
     PackedGroup<Layout, Kind> side;
@@ -162,7 +165,7 @@ struct BlockRange {
 };
 
 // A range of blocks of G groups, each kNext rows behind the one before it, for up to kTokenBlock tokens.
-template <class Family, int G, class Group>
+template <class Family, int G, class Tile, class Group>
 void multiply_groups(const Group* groups, const uint8_t* activations, size_t stride, int64_t tokens, float* out,
                      int64_t out_stride, BlockRange blocks) {
   alignas(64) Floats acc[kTokenBlock * G];
@@ -182,7 +185,7 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
   if (blocks.all == 0) leave(0, tokens);
   for (int64_t b = blocks.begin; b < blocks.end; b += Family::kChunkBlocks) {
     const int chunk = static_cast<int>(std::min<int64_t>(Family::kChunkBlocks, blocks.end - b));
-    typename Family::template Tile<G> tile;
+    Tile tile;
     fill_tile<Family, G>(groups, b, chunk, tile);
     // What is filled next, further along these rows or in those behind them, comes from memory while this is
     // multiplied, some lines in every pass: memory takes no more than some tens at a time.
@@ -220,6 +223,18 @@ void multiply_tokens(const GroupAt& group, int64_t row_begin, int64_t row_end, c
                      size_t stride, int64_t tokens, float* out, int64_t out_stride, int64_t blocks) {
   using Group = decltype(group(row_begin));
   constexpr int64_t kNext = Group::kNext;
+  const auto multiply = [&]<int G>(std::integral_constant<int, G>, const Group* groups, int64_t count, float* to,
+                                   BlockRange range) {
+    if constexpr (kNext > 1 && requires { typename Family::template InPlace<G>; }) {
+      if (count <= kFewTokens) {
+        multiply_groups<Family, G, typename Family::template InPlace<G>>(groups, activations, stride, count, to,
+                                                                         out_stride, range);
+        return;
+      }
+    }
+    multiply_groups<Family, G, typename Family::template Tile<G>>(groups, activations, stride, count, to, out_stride,
+                                                                  range);
+  };
   const auto rows = [&](int64_t count, BlockRange range) {
     for (int64_t row = row_begin; row < row_end;) {
       float* to = out + row;
@@ -229,10 +244,10 @@ void multiply_tokens(const GroupAt& group, int64_t row_begin, int64_t row_end, c
       }
       (std::make_index_sequence<kTileGroups>{});
       if (row + (kTileGroups - 1) * kNext < row_end && all.front().live == all.back().live) {
-        multiply_groups<Family, kTileGroups>(all.data(), activations, stride, count, to, out_stride, range);
+        multiply(std::integral_constant<int, kTileGroups>{}, all.data(), count, to, range);
         row += kTileGroups * kNext;
       } else {
-        multiply_groups<Family, 1>(all.data(), activations, stride, count, to, out_stride, range);
+        multiply(std::integral_constant<int, 1>{}, all.data(), count, to, range);
         row += kNext;
       }
     }
