@@ -207,7 +207,7 @@ void multiply_groups(const Group* groups, const uint8_t* activations, size_t str
       a += T * stride;
     };
     constexpr int kPass = Family::kPassTokens;
-    // The last eight go four and four: two tokens' sums are too few to wait for each other.
+    // The last eight go four and four: two tokens' sums are too few to hide the time that a multiplication takes.
     const int64_t left = kPass == 6 && tokens % kPass == 2 ? 8 : 0;
     while (t + kPass <= tokens - left) pass(std::integral_constant<int, kPass>{});
     if constexpr (kPass > 4) {
