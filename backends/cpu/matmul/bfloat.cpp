@@ -93,6 +93,7 @@ struct BfloatFamily {
     // The j-th pairs of block b of vector p.
     BRIM_INLINE auto at(int b, int j, int p) const { return KindOf<G>::in(w)[(b * kPairs + j) * kVectors<G> + p]; }
   };
+  // The same of packed rows, where they lie.
   template <int G>
   struct InPlace {
     PackedGroup<Layout, KindOf<G>> groups[kVectors<G>];

@@ -24,9 +24,9 @@
 //   fill<G>(group, first, blocks, tile, g)              up to kChunkBlocks blocks into the tile, as its groups from g
 //   accumulate<G, T>(tile, blocks, a, stride, acc)      the blocks of G groups for T tokens; the sum of group g
 //                                                       for token t is acc[t * G + g]
-//   InPlace<G>                                          where packed codes are multiplied as they lie: a tile that fill
-//                                                       only points at them, for few tokens. Many are no slower by a
-//                                                       copy, which stays in L1
+//   InPlace<G>                                          if codes can be multiplied as they are packed: a tile that only
+//                                                       points at them, for few tokens; for many, a copy that stays in
+//                                                       L1 is a little faster
 #pragma once
 
 #include <algorithm>
