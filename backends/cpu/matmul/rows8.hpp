@@ -42,7 +42,7 @@ inline constexpr int64_t kRowGroup = 8;
 // A pass over a tile takes so many groups and tokens: two vectors of codes by the tokens whose sums the registers hold.
 inline constexpr int kTileGroups = 2 * kWideGroups;
 inline constexpr int kIntegerTokens = kWideGroups == 1 ? 4 : 6;
-inline constexpr int64_t kFewTokens = 64;
+inline constexpr int64_t kFewTokens = 64;  // at the most, that packed codes are multiplied in place for
 inline constexpr int64_t kTokenBlockBytes = (kWideGroups == 1 ? 256 : 600) * 1024;
 
 // The block that `activations` leads to, of the token t rows further.
