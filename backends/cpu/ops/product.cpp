@@ -9,7 +9,7 @@ namespace brim_cpu {
 namespace {
 
 constexpr uint64_t kRowUnit = 16;                // kernels take sixteen weight rows at a time
-constexpr uint64_t kTokenUnit = 12;              // kernels take four or six of them at a time
+constexpr uint64_t kTokenUnit = 4;               // kernels take four or six of them at a time
 constexpr uint64_t kLeastChunkBytes = 32 << 10;  // of weights: eight streams (rows8.hpp) of a page each
 
 // Rough nanoseconds on one thread: weights are read once, products are made at some 20 per ns.
@@ -19,16 +19,26 @@ float cost_of(uint64_t rows, uint64_t row_bytes, uint64_t k, uint64_t tokens) {
   return std::max(read, multiplied);
 }
 
+// Tiles of weight rows by tiles of tokens. Tokens are cut evenly, so that the team's lanes (claims.hpp) have as much to
+// do as each other.
 struct Tiling {
-  uint64_t rows, tokens;  // of one tile
+  uint64_t n, tokens;  // of the product
+  uint64_t rows;       // of one tile
   uint64_t row_tiles, token_tiles;
+
+  Span rows_of(uint64_t tile) const { return {tile * rows, std::min(n, (tile + 1) * rows)}; }
+  Span tokens_of(uint64_t tile) const {
+    const uint64_t units = (tokens + kTokenUnit - 1) / kTokenUnit;
+    const Span span = cut(units, static_cast<uint32_t>(token_tiles), static_cast<uint32_t>(tile));
+    return {span.begin * kTokenUnit, std::min(tokens, span.end * kTokenUnit)};
+  }
 };
 
 Tiling tile(uint64_t n, uint64_t row_bytes, uint64_t tokens, uint32_t team) {
   Tiling t;
+  t.n = n;
+  t.tokens = tokens;
   t.token_tiles = (tokens + kTokenBlock - 1) / kTokenBlock;
-  t.tokens = (tokens + t.token_tiles * kTokenUnit - 1) / (t.token_tiles * kTokenUnit) * kTokenUnit;
-  t.token_tiles = (tokens + t.tokens - 1) / t.tokens;
   const uint64_t wanted = std::max<uint64_t>(1, team * 8ull / std::max<uint64_t>(1, t.token_tiles));
   const uint64_t least = (kLeastChunkBytes + row_bytes - 1) / row_bytes;
   t.rows = std::max((n + wanted - 1) / wanted, tokens > 8 ? kRowUnit : least);
@@ -69,8 +79,8 @@ void MatmulArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_
   const uint64_t tokens = RowMap(out, frame).rows();
   const Tiling t = tile(n, row_bytes, tokens, frame.team);
   // Row tiles inside token tiles: neighbours take the same tokens, as in the steps before and after.
-  const uint64_t row_begin = chunk % t.row_tiles * t.rows, row_end = std::min(n, row_begin + t.rows);
-  const uint64_t token_begin = chunk / t.row_tiles * t.tokens, token_end = std::min(tokens, token_begin + t.tokens);
+  const auto [row_begin, row_end] = t.rows_of(chunk % t.row_tiles);
+  const auto [token_begin, token_end] = t.tokens_of(chunk / t.row_tiles);
   float* to = out.at<float>(frame) + token_begin * n;
   for (uint32_t i = 0; i < n_pieces; ++i) {
     const Piece& piece = pieces[i];
@@ -99,8 +109,8 @@ void HeadsArgs::work(const Frame& frame, const Member&, uint32_t chunk, uint32_t
   const uint64_t tokens = size_in(out.dim[0], frame);
   const Tiling t = tile(n, row_bytes, tokens, frame.team);
   const uint64_t tiles = t.row_tiles * t.token_tiles, head = chunk / tiles, at = chunk % tiles;
-  const uint64_t row_begin = at / t.token_tiles * t.rows, row_end = std::min(n, row_begin + t.rows);
-  const uint64_t token_begin = at % t.token_tiles * t.tokens, token_end = std::min(tokens, token_begin + t.tokens);
+  const auto [row_begin, row_end] = t.rows_of(at / t.token_tiles);
+  const auto [token_begin, token_end] = t.tokens_of(at % t.token_tiles);
   const Piece* piece = piece_of(pieces, n_pieces, head);
   if (piece == nullptr) return;
   multiply(piece->data + (head - piece->first_row) * n * row_bytes, row_bytes, static_cast<int64_t>(row_begin),
