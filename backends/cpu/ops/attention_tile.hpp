@@ -48,6 +48,15 @@ inline constexpr bool kScaled = false;
 template <>
 inline constexpr bool kScaled<SourceQ8> = true;
 
+// Whether a tile of F32 pays where many queries use a block. Conversions from F16 have ports of their own beside
+// 512-bit multiplications.
+template <class Source>
+inline constexpr bool kExpands = true;
+template <>
+inline constexpr bool kExpands<SourceF32> = false;
+template <>
+inline constexpr bool kExpands<SourceF16> = kWidth < 16;
+
 // Element i on, fetching with the first of each line.
 template <class Source>
 inline Vec codes_on(const Source& from, int64_t i) {
