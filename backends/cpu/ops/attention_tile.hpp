@@ -6,7 +6,7 @@
 //
 // Every query's arithmetic is one chain per element (over d for a score, over tokens for an output), so that taking one
 // query or several at once gives the same bits. K and V elements are converted to F32 exactly, on the fly for a few
-// queries, once into a tile of F32 where many queries use them.
+// queries or where that takes no time of multiplications, else once into a tile of F32.
 #pragma once
 
 #include "formats/simd.hpp"
