@@ -211,7 +211,7 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
           score_block<N>(keys, scratch.q + first_query, d, scratch.scores + first_query * kChunk + block);
         });
       };
-      if (kExpands<Source> && range.to - range.from > kShared) {
+      if (expands<Source>(range.to - range.from)) {
         expand_k(k, d, scratch.k);
         score(Expanded{scratch.k});
       } else {
@@ -246,7 +246,7 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       if (latent) {
         values_of_k(source<Source>(at, at + layout.k_scales, 0), args.v_width, pitch, scratch.v);
         add(Expanded{scratch.v});
-      } else if (kExpands<Source> && range.to - range.from > kShared) {
+      } else if (expands<Source>(range.to - range.from)) {
         expand_v(v, 0, kBlock, pitch, layout.v_runs, scratch.v);
         add(Expanded{scratch.v});
       } else {

@@ -9,6 +9,8 @@
 // queries or where that takes no time of multiplications, else once into a tile of F32.
 #pragma once
 
+#include <type_traits>
+
 #include "formats/simd.hpp"
 #include "ops/attention.hpp"
 #include "state/kv.hpp"
@@ -48,14 +50,13 @@ inline constexpr bool kScaled = false;
 template <>
 inline constexpr bool kScaled<SourceQ8> = true;
 
-// Whether a tile of F32 pays where many queries use a block. Conversions from F16 have ports of their own beside
-// 512-bit multiplications.
+// Whether a block is converted into a tile of F32 before so many queries use it. Conversions from F16 have ports of
+// their own beside 512-bit multiplications.
 template <class Source>
-inline constexpr bool kExpands = true;
-template <>
-inline constexpr bool kExpands<SourceF32> = false;
-template <>
-inline constexpr bool kExpands<SourceF16> = kWidth < 16;
+constexpr bool expands(int queries) {
+  constexpr bool free = std::is_same_v<Source, SourceF32> || (std::is_same_v<Source, SourceF16> && kWidth == 16);
+  return !free && queries > kShared;
+}
 
 // Element i on, fetching with the first of each line.
 template <class Source>

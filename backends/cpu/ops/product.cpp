@@ -9,7 +9,7 @@ namespace brim_cpu {
 namespace {
 
 constexpr uint64_t kRowUnit = 16;                // kernels take sixteen weight rows at a time
-constexpr uint64_t kTokenUnit = 4;               // kernels take four or six of them at a time
+constexpr uint64_t kTokenUnit = 4;               // the fewest that kernels are good at
 constexpr uint64_t kLeastChunkBytes = 32 << 10;  // of weights: eight streams (rows8.hpp) of a page each
 
 // Rough nanoseconds on one thread: weights are read once, products are made at some 20 per ns.
