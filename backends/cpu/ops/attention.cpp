@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/attention_tile.hpp"
+#include "ops/attention_codes.hpp"
 #include "ops/math.hpp"
 
 namespace brim_cpu {
@@ -74,6 +74,8 @@ Runs runs_of(const Visible& visible) {
 // One row and head of a task.
 struct Query {
   uint64_t row, head;
+  const float* elements;
+  float unit;  // of what scores count: the elements' scale where they become integers
   Visible visible;
   Runs runs;
   float* scores;  // [kChunkTokens]
@@ -82,10 +84,10 @@ struct Query {
 };
 
 template <class Source>
-Source source(const std::byte* codes, const std::byte* scales, int64_t ahead) {
+Source source(const std::byte* codes, const std::byte* scales, uint32_t runs, int64_t ahead) {
   if constexpr (kScaled<Source>) {
-    __builtin_prefetch(scales + ahead);
-    return {{reinterpret_cast<const int8_t*>(codes), ahead}, reinterpret_cast<const uint16_t*>(scales)};
+    for (uint32_t run = 0; run < runs; ++run) __builtin_prefetch(scales + ahead + run * kBlockTokens * 2);
+    return Source{SourceQ8{{reinterpret_cast<const int8_t*>(codes), ahead}, reinterpret_cast<const uint16_t*>(scales)}};
   } else if constexpr (std::is_same_v<Source, SourceF16>) {
     return {{reinterpret_cast<const uint16_t*>(codes), ahead}};
   } else {
@@ -96,11 +98,12 @@ Source source(const std::byte* codes, const std::byte* scales, int64_t ahead) {
 // Scores of the current chunk become weights: exp(score - maximum), 0 where the query sees nothing.
 void weigh(const AttentionArgs& args, Query& query, int64_t pitch) {
   const int64_t from = query.begin / kBlock * kBlock, to = (query.end + kBlock - 1) / kBlock * kBlock;
+  const float scale = args.scale * query.unit;
   IntVec lanes;
   for (int i = 0; i < kWidth; ++i) lanes[i] = i;
   Vec most = splat(kNone);
   for (int64_t t = from; t < to; t += kWidth) {
-    Vec s = load(query.scores + t) * args.scale;
+    Vec s = load(query.scores + t) * scale;
     if (args.softcap != 0) s = soft_cap(s, args.softcap);
     if (t < query.begin || t + kWidth > query.end) {
       const IntVec seen =
@@ -121,23 +124,32 @@ void weigh(const AttentionArgs& args, Query& query, int64_t pitch) {
 }
 
 // Element i of query n to q[i * kMostQueries + n], four queries at a time while they last.
-void interleave(const float* const* queries, int n, int64_t d, float* q) {
+template <class Source>
+void interleave(Query* queries, int n, int64_t d, float* q) {
   typedef float Four __attribute__((vector_size(16)));
   for (int j = 0; j < n; ++j) {  // all lines at once: in turns they come one by one
-    for (int64_t i = 0; i < d; i += 16) __builtin_prefetch(queries[j] + i);
+    for (int64_t i = 0; i < d; i += 16) __builtin_prefetch(queries[j].elements + i);
+    queries[j].unit = 1;
   }
   int at = 0;
   for (; at + 4 <= n; at += 4) {
-    const float *a = queries[at], *b = queries[at + 1], *c = queries[at + 2], *e = queries[at + 3];
+    const float *a = queries[at].elements, *b = queries[at + 1].elements, *c = queries[at + 2].elements,
+                *e = queries[at + 3].elements;
     for (int64_t i = 0; i < d; ++i) {
       const Four side = {a[i], b[i], c[i], e[i]};
       std::memcpy(q + i * kMostQueries + at, &side, sizeof side);
     }
   }
   for (; at < n; ++at) {
-    for (int64_t i = 0; i < d; ++i) q[i * kMostQueries + at] = queries[at][i];
+    for (int64_t i = 0; i < d; ++i) q[i * kMostQueries + at] = queries[at].elements[i];
   }
 }
+#if defined(__AVX512VNNI__)
+template <>
+void interleave<SourceCodes>(Query* queries, int n, int64_t d, float* q) {
+  for (int j = 0; j < n; ++j) queries[j].unit = interleave_codes(queries[j].elements, d, q + j);
+}
+#endif
 
 struct Scratch {
   float *q, *scores, *run, *whole, *k, *v;
@@ -164,6 +176,7 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
   const bool latent = layout.v_width == 0;
   const int32_t* table = ints(frame, group.block_table) + sequence * group.max_blocks;
   const int64_t table_first = group.kv_first == 0 ? 0 : ints(frame, group.kv_first)[sequence];
+  interleave<Source>(queries, n_queries, d, scratch.q);
   const auto region = [&](int64_t token) {
     const auto block = static_cast<uint64_t>(table[(token - table_first) / kBlock]);
     return args.store.blocks + block * layout.block_bytes + kv_head * layout.head_bytes;
@@ -204,7 +217,7 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       const Range range = seeing(block);  // those between that see nothing are scored too, and their scores left alone
       if (range.from == range.to) continue;
       const std::byte* at = region(start + block);
-      const Source k = source<Source>(at, at + layout.k_scales, ahead_of(block));
+      const Source k = source<Source>(at, at + layout.k_scales, layout.k_runs, ahead_of(block));
       const auto score = [&](const auto& keys) {
         each_shared(range.to - range.from, [&]<int N>(int i) {
           const int first_query = range.from + i;
@@ -212,10 +225,9 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
         });
       };
       if (expands<Source>(range.to - range.from)) {
-        expand_k(k, d, scratch.k);
-        score(Expanded{scratch.k});
+        score(expand_k(k, d, scratch.k));
       } else {
-        score(k);
+        score(keys_of(k));
       }
     }
 
@@ -227,8 +239,8 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
       const Range range = seeing(block);
       if (range.from == range.to) continue;
       const std::byte* at = region(start + block);
-      const Source v = source<Source>(at + layout.v, at + layout.v_scales, ahead_of(block));
-      const auto add = [&](const auto& values) {
+      const Source v = source<Source>(at + layout.v, at + layout.v_scales, layout.v_runs, ahead_of(block));
+      const auto add = [&](auto values) {
         // Queries that see the same tokens of the block go together.
         for (int i = range.from, same = 0; i < range.to; i = same) {
           const Visible seen = seen_of(i, block);
@@ -237,20 +249,22 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
             if (other.first != seen.first || other.end != seen.end) break;
           }
           if (seen.first >= seen.end) continue;
+          if constexpr (requires { values.sees(seen.first, seen.end, pitch); }) {
+            values.sees(seen.first, seen.end, pitch);
+          }
           each_shared(same - i, [&]<int N>(int j) {
-            add_values<N>(values, scratch.scores + (i + j) * kChunk + block, seen.first, seen.end, pitch, layout.v_runs,
+            add_values<N>(values, scratch.scores + (i + j) * kChunk + block, seen.first, seen.end, pitch,
                           scratch.run + (i + j) * pitch);
           });
         }
       };
       if (latent) {
-        values_of_k(source<Source>(at, at + layout.k_scales, 0), args.v_width, pitch, scratch.v);
+        values_of_k(source<Source>(at, at + layout.k_scales, layout.k_runs, 0), args.v_width, pitch, scratch.v);
         add(Expanded{scratch.v});
       } else if (expands<Source>(range.to - range.from)) {
-        expand_v(v, 0, kBlock, pitch, layout.v_runs, scratch.v);
-        add(Expanded{scratch.v});
+        add(expand_v(v, pitch, scratch.v));
       } else {
-        add(v);
+        add(values_of(v, pitch, scratch.v));
       }
     }
 
@@ -266,10 +280,14 @@ void attend(const AttentionArgs& args, const Frame& frame, uint64_t sequence, ui
 }
 
 template <class... Arguments>
-void attend_in(uint32_t dtype, Arguments&&... arguments) {
-  if (dtype == BRIM_DTYPE_F32) return attend<SourceF32>(std::forward<Arguments>(arguments)...);
-  if (dtype == BRIM_DTYPE_F16) return attend<SourceF16>(std::forward<Arguments>(arguments)...);
-  attend<SourceQ8>(std::forward<Arguments>(arguments)...);
+void attend_as_stored(const AttentionArgs& args, Arguments&&... arguments) {
+  const uint32_t dtype = args.store.layout.dtype;
+  if (dtype == BRIM_DTYPE_F32) return attend<SourceF32>(args, std::forward<Arguments>(arguments)...);
+  if (dtype == BRIM_DTYPE_F16) return attend<SourceF16>(args, std::forward<Arguments>(arguments)...);
+#if defined(__AVX512VNNI__)
+  if (args.fast) return attend<SourceCodes>(args, std::forward<Arguments>(arguments)...);
+#endif
+  attend<SourceQ8>(args, std::forward<Arguments>(arguments)...);
 }
 
 // How one step cuts its attention into tasks: KV head, group of query heads, rows or (row, run).
@@ -310,7 +328,8 @@ float* partial_of(const AttentionArgs& args, uint64_t row, uint64_t head, uint64
 uint64_t attention_scratch(const KvLayout& layout, uint32_t v_pitch) {
   const uint64_t k_width = layout.k_width;
   return sizeof(float) *
-         (kMostQueries * (k_width + kChunkTokens + 2ull * v_pitch) + kBlockTokens * (k_width + v_pitch));
+         (kMostQueries * (k_width + kChunkTokens + 2ull * v_pitch) + kBlockTokens * (k_width + v_pitch) +
+          (kBlockTokens + 1ull) * layout.v_runs);  // v_runs: of attention_codes.hpp
 }
 
 Work KvWriteArgs::plan(const Frame& frame) const {
@@ -376,7 +395,6 @@ void AttentionArgs::work(const Frame& frame, const Member& member, uint32_t chun
     // Rows of one sequence lie together; a tile may hold the end of one and the beginning of the next.
     const int32_t s = ints(frame, sequence)[row];
     Query queries[kMostQueries];
-    const float* elements[kMostQueries];
     int n = 0;
     int64_t first = std::numeric_limits<int64_t>::max(), last = -1;
     for (; row < row_end && ints(frame, sequence)[row] == s; ++row) {
@@ -392,8 +410,8 @@ void AttentionArgs::work(const Frame& frame, const Member& member, uint32_t chun
         query.head = head;
         query.visible = seen;
         query.runs = runs_of(seen);
-        elements[n] = q.at<const float>(frame) + static_cast<int64_t>(row) * q.stride[0] +
-                      static_cast<int64_t>(head) * q.stride[1];
+        query.elements = q.at<const float>(frame) + static_cast<int64_t>(row) * q.stride[0] +
+                         static_cast<int64_t>(head) * q.stride[1];
         query.scores = scratch.scores + n * kChunk;
         query.run.values = scratch.run + n * pitch;
         query.whole.values = scratch.whole + n * pitch;
@@ -412,8 +430,7 @@ void AttentionArgs::work(const Frame& frame, const Member& member, uint32_t chun
       first = std::max(first, run * runs.width);
       last = std::min(last, (run + 1) * runs.width - 1);
     }
-    interleave(elements, n, store.layout.k_width, scratch.q);
-    attend_in(store.layout.dtype, *this, frame, static_cast<uint64_t>(s), kv_head, scratch, queries, n, first, last);
+    attend_as_stored(*this, frame, static_cast<uint64_t>(s), kv_head, scratch, queries, n, first, last);
     for (int i = 0; i < n; ++i) {
       Query& query = queries[i];
       if (tasks.runs == 0) {

@@ -1,11 +1,11 @@
 // KV_WRITE and ATTENTION over paged blocks (state/kv.hpp).
 //
-// A row's attention is defined once, whoever computes it: the visible tokens are taken in chunks of 256 at fixed places
-// of the sequence; a chunk's scores, their maximum, exponentials and sum are formed, and the weighted V rows added up
-// token by token; chunks join a running result in order (the online softmax of Milakov and Gimelshein,
-// arXiv:1805.02867). Runs of chunks, at most 33 of them and of a length that depends on the visible tokens alone, are
-// joined in order in the same way; a sink joins last. So a decode step may give the runs of one row to different
-// threads, and a prefill may take rows together, and the bits are the same.
+// A row's attention is defined once (by variant, storage and numerics), whoever computes it: the visible tokens are
+// taken in chunks of 256 at fixed places of the sequence; a chunk's scores, their maximum, exponentials and sum are
+// formed, and the weighted V rows added up token by token; chunks join a running result in order (the online softmax of
+// Milakov and Gimelshein, arXiv:1805.02867). Runs of chunks, at most 33 of them and of a length that depends on the
+// visible tokens alone, are joined in order in the same way; a sink joins last. So a decode step may give the runs of
+// one row to different threads, and a prefill may take rows together, and the bits are the same.
 #pragma once
 
 #include <cmath>
@@ -49,8 +49,8 @@ struct AttentionArgs {
   const float* sinks;  // [heads] or null
   uint32_t v_width, v_pitch;  // the state's, or of V_FROM_K the values of K that are V, and that padded to 16
   uint32_t n_head;
-  uint32_t window;  // 0: none
-  bool causal;
+  uint32_t window;    // 0: none
+  bool causal, fast;  // fast: codes of Q8_0 may be multiplied as they are, by integers of 16 bits
   float scale;
   float softcap;               // 0: none
   uint64_t sequence, q_begin;  // offsets of these arrays in the step block

@@ -46,11 +46,9 @@ struct Expanded {
 };
 
 template <class Source>
-inline constexpr bool kScaled = false;
-template <>
-inline constexpr bool kScaled<SourceQ8> = true;
+inline constexpr bool kScaled = std::is_base_of_v<SourceQ8, Source>;
 
-// Whether a block is converted into a tile of F32 before so many queries use it. Conversions from F16 have ports of
+// Whether a block is converted into a tile before so many queries use it. Conversions from F16 have ports of
 // their own beside 512-bit multiplications.
 template <class Source>
 constexpr bool expands(int queries) {
@@ -100,7 +98,7 @@ inline void score_block(const Source& k, const float* q, int64_t d, float* score
 // and so is each row of sums.
 template <int N, int kRuns, class Source>
 inline void add_columns(const Source& v, const float* weights, int64_t begin, int64_t end, int64_t pitch,
-                        int64_t v_runs, int64_t column, float* sums) {
+                        int64_t column, float* sums) {
   constexpr int kVectors = 16 * kRuns / kWidth;
   Vec total[N][kVectors];
   for (int n = 0; n < N; ++n) {
@@ -108,7 +106,7 @@ inline void add_columns(const Source& v, const float* weights, int64_t begin, in
   }
   for (int64_t t = begin; t < end; ++t) {
     [[maybe_unused]] Vec scale;
-    if constexpr (kScaled<Source>) scale = splat(half_to_float(v.scales[t * v_runs + column / kScaleRun]));
+    if constexpr (kScaled<Source>) scale = splat(half_to_float(v.scales[column / kScaleRun * kBlockTokens + t]));
     Vec value[kVectors];
 #pragma GCC unroll 8
     for (int j = 0; j < kVectors; ++j) {
@@ -128,16 +126,25 @@ inline void add_columns(const Source& v, const float* weights, int64_t begin, in
 }
 
 template <int N, class Source>
-inline void add_values(const Source& v, const float* weights, int64_t begin, int64_t end, int64_t pitch, int64_t v_runs,
-                       float* sums) {
+inline void add_values(const Source& v, const float* weights, int64_t begin, int64_t end, int64_t pitch, float* sums) {
   int64_t column = 0;
-  for (; column + 32 <= pitch; column += 32) add_columns<N, 2>(v, weights, begin, end, pitch, v_runs, column, sums);
-  if (column < pitch) add_columns<N, 1>(v, weights, begin, end, pitch, v_runs, column, sums);
+  for (; column + 32 <= pitch; column += 32) add_columns<N, 2>(v, weights, begin, end, pitch, column, sums);
+  if (column < pitch) add_columns<N, 1>(v, weights, begin, end, pitch, column, sums);
+}
+
+// K and V for a few queries, as they are.
+template <class Source>
+inline const Source& keys_of(const Source& k) {
+  return k;
+}
+template <class Source>
+inline const Source& values_of(const Source& v, int64_t, float*) {
+  return v;
 }
 
 // F32 copies of a head's K and V.
 template <class Source>
-inline void expand_k(const Source& k, int64_t d, float* out) {
+inline Expanded expand_k(const Source& k, int64_t d, float* out) {
   for (int64_t i = 0; i < d * kBlockTokens; i += kWidth) {
     Vec value = codes_on(k, i);
     if constexpr (kScaled<Source>) {
@@ -146,16 +153,19 @@ inline void expand_k(const Source& k, int64_t d, float* out) {
     }
     store(out + i, value);
   }
+  return {out};
 }
 template <class Source>
-inline void expand_v(const Source& v, int64_t begin, int64_t end, int64_t pitch, int64_t v_runs, float* out) {
-  for (int64_t t = begin; t < end; ++t) {
+inline Expanded expand_v(const Source& v, int64_t pitch, float* out) {
+  for (int64_t t = 0; t < kBlockTokens; ++t) {
     for (int64_t column = 0; column < pitch; column += kWidth) {
       Vec value = codes_on(v, t * pitch + column);
-      if constexpr (kScaled<Source>) value = value * splat(half_to_float(v.scales[t * v_runs + column / kScaleRun]));
+      if constexpr (kScaled<Source>)
+        value = value * splat(half_to_float(v.scales[column / kScaleRun * kBlockTokens + t]));
       store(out + t * pitch + column, value);
     }
   }
+  return {out};
 }
 
 // V of a latent state's block: the first `width` values of each row of K [d][32], as [32][pitch]; what pads is zero.

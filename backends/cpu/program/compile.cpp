@@ -550,6 +550,7 @@ class Compiler {
     args.n_head = attr.n_head;
     args.window = (node.must & BRIM_ATTENTION_SLIDING_WINDOW) != 0 ? attr.window : 0;
     args.causal = (node.must & BRIM_ATTENTION_CAUSAL) != 0;
+    args.fast = info_.numerics == BRIM_NUMERICS_FAST;
     args.scale = attr.scale;
     args.softcap = (node.must & BRIM_ATTENTION_SOFTCAP) != 0 ? attr.softcap : 0;
     args.sequence = info_.step->sequence;

@@ -14,7 +14,7 @@ uint64_t aligned(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // FNV-1a over what decides the bytes.
 uint64_t layout_id(const KvLayout& layout) {
-  const uint64_t words[] = {1 /* this arrangement */, layout.dtype, layout.n_head, layout.k_width, layout.v_width};
+  const uint64_t words[] = {2 /* this arrangement */, layout.dtype, layout.n_head, layout.k_width, layout.v_width};
   uint64_t hash = 0xcbf29ce484222325ull;
   for (uint64_t word : words) {
     for (int i = 0; i < 8; ++i) hash = (hash ^ ((word >> (8 * i)) & 0xff)) * 0x100000001b3ull;
@@ -28,12 +28,11 @@ void put_half(std::byte* at, float v) {
 }
 float get_half(const std::byte* at) { return half_to_float(load_u16(reinterpret_cast<const uint8_t*>(at))); }
 
-// Elements `step` apart, scales `scale_step` apart (in units of their own size).
+// Elements `step` apart, in units of their size; scales, where there are any, kBlockTokens apart.
 struct Places {
   std::byte* codes;
   int64_t step;
   std::byte* scales;
-  int64_t scale_step;
 };
 
 void write(uint32_t dtype, const Places& to, const float* x, uint32_t n) {
@@ -53,7 +52,7 @@ void write(uint32_t dtype, const Places& to, const float* x, uint32_t n) {
         encode_row(BRIM_DTYPE_Q8_0, values, block, kScaleRun);
         // A scale that F16 rounds to zero makes every value zero; zero codes let export and import give the same bytes.
         if (load_u16(block) == 0) std::memset(block + 2, 0, kScaleRun);
-        std::memcpy(to.scales + run * to.scale_step * 2, block, 2);
+        std::memcpy(to.scales + run * kBlockTokens * 2, block, 2);
         for (uint32_t i = 0; i < m; ++i) to.codes[(begin + i) * to.step] = static_cast<std::byte>(block[2 + i]);
       }
   }
@@ -69,7 +68,7 @@ void read(uint32_t dtype, const Places& from, float* x, uint32_t n) {
       return;
     default:
       for (uint32_t i = 0; i < n; ++i) {
-        const float scale = get_half(from.scales + i / kScaleRun * from.scale_step * 2);
+        const float scale = get_half(from.scales + i / kScaleRun * kBlockTokens * 2);
         x[i] = scale * static_cast<float>(static_cast<int8_t>(from.codes[i * from.step]));
       }
   }
@@ -77,12 +76,12 @@ void read(uint32_t dtype, const Places& from, float* x, uint32_t n) {
 
 Places k_places(const KvLayout& layout, const std::byte* region, uint32_t t) {
   auto* at = const_cast<std::byte*>(region);
-  return {at + t * layout.element_bytes, kBlockTokens, at + layout.k_scales + t * 2, kBlockTokens};
+  return {at + t * layout.element_bytes, kBlockTokens, at + layout.k_scales + t * 2};
 }
 Places v_places(const KvLayout& layout, const std::byte* region, uint32_t t) {
   auto* at = const_cast<std::byte*>(region) + layout.v;
   auto* scales = const_cast<std::byte*>(region) + layout.v_scales;
-  return {at + static_cast<uint64_t>(t) * layout.v_pitch * layout.element_bytes, 1, scales + t * layout.v_runs * 2, 1};
+  return {at + static_cast<uint64_t>(t) * layout.v_pitch * layout.element_bytes, 1, scales + t * 2};
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 //
 // A block holds one region per KV head: K transposed, [k_width][32 tokens], so that one vector holds the same element
 // of neighbouring tokens and scores need no horizontal sums; then V by token, [32 tokens][v_pitch], v_width padded
-// to 16. A latent state has no V. In Q8_0 codes are bytes in the same places, and each run of 32 elements of a token (the last may be shorter)
-// has an F16 scale: [k runs][32 tokens] behind K, [32 tokens][v runs] behind V.
+// to 16. A latent state has no V. In Q8_0 codes are bytes in the same places, and each run of 32 elements of a token (the
+// last may be shorter) has an F16 scale: [runs][32 tokens] behind K and behind V.
 #pragma once
 
 #include <cstddef>
