@@ -143,8 +143,8 @@ double worst_row_error(const Graph& graph, const Rows& rows, const Floats& out, 
 
 std::vector<uint32_t> ones(uint32_t count) { return std::vector<uint32_t>(count, 1); }
 
-const Shape kShapes[] = {{4, 4, 64, 64}, {8, 2, 32, 32},     {5, 1, 80, 48},
-                         {4, 2, 8, 8},   {6, 3, 40, 24, 70}, {4, 1, 64, 64, 0, 3.0f}};
+const Shape kShapes[] = {{4, 4, 64, 64},     {8, 2, 32, 32},          {5, 1, 80, 48}, {4, 2, 8, 8},
+                         {6, 3, 40, 24, 70}, {4, 1, 64, 64, 0, 3.0f}, {2, 1, 33, 17}};
 
 }  // namespace
 
