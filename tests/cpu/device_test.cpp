@@ -146,6 +146,46 @@ TEST_CASE("imported memory is the buffer, and read-only memory is no destination
   machine.backend->buffer_free(copy);
 }
 
+TEST_CASE("a weight packed by a team, in any ranges, is the one packed eight rows at a time") {
+  constexpr uint64_t kRows = 4104, kBytes = kRows * 2176;  // Q8_0 rows of 2,048: more than a member takes at a time
+  std::vector<std::byte> file(kBytes);
+  std::mt19937 generator(7);
+  for (std::byte& b : file) b = static_cast<std::byte>(generator());
+  Net net;
+  const brim_value x = net.embedding({tokens(), n(2048)});
+  const brim_value w = net.weight({n(kRows), n(2048)}, BRIM_DTYPE_Q8_0, file.data(), file.size());
+  net.node(BRIM_OP_MATMUL, {w, x}, {net.output({tokens(), n(kRows)})});
+  const brim_graph graph = net.graph();
+  for (const Variant& variant : variants()) {
+    CAPTURE(variant.name);
+    Machine machine(variant, 4);
+    uint64_t bytes = 0, layout = 0;
+    REQUIRE(machine.backend->pack_size(machine.device, &graph, w, &bytes, &layout, &machine.error) == BRIM_OK);
+    REQUIRE(bytes == kBytes);
+    brim_buffer* source = machine.buffer(kBytes);
+    std::copy(file.begin(), file.end(), machine.map(source));
+    const auto packed = [&](const std::vector<uint64_t>& borders) {
+      brim_buffer* target = machine.buffer(kBytes);
+      const uint64_t dims[] = {kRows, 2048};
+      for (size_t i = 0; i + 1 < borders.size(); ++i) {
+        const uint64_t first = borders[i];
+        REQUIRE(machine.backend->pack(machine.queue, BRIM_DTYPE_Q8_0, dims, 2, layout, first, borders[i + 1] - first,
+                                      source, first * 2176, target, 0, &machine.error) == BRIM_OK);
+      }
+      const std::byte* at = machine.map(target);
+      std::vector<std::byte> all(at, at + kBytes);
+      machine.backend->buffer_free(target);
+      return all;
+    };
+    std::vector<uint64_t> eights;
+    for (uint64_t row = 0; row <= kRows; row += 8) eights.push_back(row);
+    const std::vector<std::byte> expected = packed(eights);
+    CHECK(packed({0, kRows}) == expected);
+    CHECK(packed({0, 1003, 2005, kRows}) == expected);
+    machine.backend->buffer_free(source);
+  }
+}
+
 TEST_CASE("fences order work: polls, time-outs, waits that were submitted before their signal") {
   Machine machine(variants().front());
   const brim_backend& b = *machine.backend;

@@ -167,8 +167,9 @@ brim_status BRIM_CALL pack(brim_queue* queue, uint32_t dtype, const uint64_t* di
     std::byte* to = range_of(dst, dst_offset, dim[0] * inner * row_bytes, "pack's destination");
     if (dst->read_only) fail(BRIM_INVALID_ARGUMENT, "pack's destination is read-only memory");
     drain(queue);
-    pack_rows(dtype, reinterpret_cast<const uint8_t*>(from), row_bytes, static_cast<int64_t>(first_row * inner),
-              static_cast<int64_t>(n_rows * inner), reinterpret_cast<uint8_t*>(to));
+    pack_by_team(*queue->device, dtype, reinterpret_cast<const uint8_t*>(from), row_bytes,
+                 static_cast<int64_t>(first_row * inner), static_cast<int64_t>(n_rows * inner),
+                 reinterpret_cast<uint8_t*>(to));
   });
 }
 

@@ -14,4 +14,8 @@ bool has_packed_form(const brim_value_desc& weight);
 // packed: not by views.
 bool can_be_packed(const brim_graph& graph, brim_value weight);
 
+// [queue] pack_rows (matmul/packed.hpp) by the team.
+void pack_by_team(const brim_device& device, uint32_t dtype, const uint8_t* src, size_t row_bytes, int64_t first,
+                  int64_t n, uint8_t* dst);
+
 }  // namespace brim_cpu
