@@ -75,7 +75,7 @@ Runs runs_of(const Visible& visible) {
 struct Query {
   uint64_t row, head;
   const float* elements;
-  float unit;  // of what scores count: the elements' scale where they become integers
+  float unit;  // of its scores: 1, or the scale of elements that became integers
   Visible visible;
   Runs runs;
   float* scores;  // [kChunkTokens]

@@ -68,7 +68,7 @@ inline ExpandedRows expand(const CodeRows& from, int64_t rows, int64_t columns, 
   return {reinterpret_cast<const std::byte*>(to), rows};
 }
 
-// Elements i and i + 1 of a query to q[i / 2 * kMostQueries], as 16-bit integers; returns what they count.
+// Elements i and i + 1 of a query to q[i / 2 * kMostQueries], as 16-bit integers; returns their scale.
 inline float interleave_codes(const float* elements, int64_t d, float* q) {
   Vec most = {}, bad = {};
   each_vector(d, [&](int64_t i, int64_t n) {
